@@ -1,0 +1,223 @@
+//! Runs one task on one host: look, decide, act, look again. The only caller of `Host::perform`.
+//!
+//! Check and apply are two functions, not a flag: `check` has no host it could change in scope.
+
+pub mod journal;
+
+use crate::host::{Host, LookError, Output, Preview, Probe, StepError};
+use crate::tasks::{After, AnyTask, Change, Decision, Touches, Verdict};
+use crate::wire::{HostResult, Status};
+use serde_json::Value as Json;
+use std::time::{Duration, Instant};
+
+/// A task that still wants something new after this many stages is going in circles.
+const MAX_STAGES: usize = 12;
+
+/// Judges a task on the preview and predicts what it would do, so that later tasks see it.
+pub fn check<P: Probe>(task: &dyn AnyTask, preview: &Preview<P>) -> HostResult {
+    preview.begin();
+    let verdict = task.look_and_decide(preview);
+    let reasons = preview.reasons();
+    let mut result = judge(task.touches(), verdict, &reasons, preview);
+    result.provisional = reasons;
+    result
+}
+
+/// What a look under predictions says: a verdict that rests on doubts and is no plain yes or drift becomes
+/// "would change, provisionally", because an apply gets further than this preview can see.
+fn judge<P: Probe>(
+    touches: Touches,
+    verdict: Result<Verdict, LookError>,
+    reasons: &[String],
+    preview: &Preview<P>,
+) -> HostResult {
+    let doubtful = !reasons.is_empty();
+    match verdict {
+        Ok(Verdict { decision: Decision::Drift(change), warnings, data }) => {
+            for step in &change.steps {
+                // A preview only predicts: it has nothing that could fail.
+                let _ = preview.perform(step);
+            }
+            let mut result = HostResult::new(Status::Drifted, change.summary);
+            (result.diff, result.warnings, result.data) = (change.diff, warnings, data);
+            result
+        }
+        Ok(Verdict { decision: Decision::Ok(why), warnings, data }) => {
+            let mut result = HostResult::new(Status::Ok, why);
+            (result.warnings, result.data) = (warnings, data);
+            result
+        }
+        Ok(verdict) if !doubtful => HostResult::of(verdict),
+        Err(error) if !doubtful && !matches!(error, LookError::NotYet { .. }) => {
+            HostResult::new(Status::Blocked, error.to_string())
+        }
+        uncertain => {
+            let now = match uncertain {
+                Ok(verdict) => HostResult::of(verdict).summary,
+                Err(error) => error.to_string(),
+            };
+            if touches == Touches::Nothing {
+                HostResult::new(Status::Skipped, format!("cannot be known yet (now: {now})"))
+            } else {
+                preview.unsettle_all("an earlier task whose effect is unknown");
+                HostResult::new(Status::Drifted, format!("would be changed (now: {now})"))
+            }
+        }
+    }
+}
+
+/// Converges a task on a host. `notify` is journalled on the host before the first change, so that a run that
+/// dies in between still owes its handlers.
+pub fn apply(
+    task: &dyn AnyTask,
+    host: &dyn Host,
+    notify: &[String],
+    progress: &mut dyn FnMut(&str, Option<f32>),
+) -> HostResult {
+    let mut made = Made::default();
+    let mut waiting_since: Option<Instant> = None;
+    loop {
+        let verdict = match task.look_and_decide(host) {
+            Ok(verdict) => verdict,
+            Err(error) => return made.end(task, Status::Blocked, error.to_string(), Verdict::ok("")),
+        };
+        match verdict.decision {
+            Decision::Ok(ref why) => {
+                let status = if made.any() { Status::Changed } else { Status::Ok };
+                return made.end(task, status, why.clone(), verdict);
+            }
+            Decision::Blocked(ref why) => return made.end(task, Status::Blocked, why.clone(), verdict),
+            Decision::Failed(ref why) => return made.end(task, Status::Failed, why.clone(), verdict),
+            Decision::Wait { ref what, for_s, every_s, fraction } => {
+                let since = *waiting_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= Duration::from_secs(for_s) {
+                    return made.end(task, Status::Failed, format!("after {for_s} s still: {what}"), verdict);
+                }
+                progress(what, fraction);
+                std::thread::sleep(Duration::from_secs(every_s.max(1)));
+            }
+            Decision::Drift(ref change) => {
+                waiting_since = None;
+                if let Some(why) = made.goes_in_circles(change) {
+                    return made.end(task, Status::Failed, why, verdict);
+                }
+                if !made.any()
+                    && let Err(error) = journal::owe(host, notify)
+                {
+                    return made.end(
+                        task,
+                        Status::Failed,
+                        format!("the handlers to run could not be noted, nothing was changed: {error}"),
+                        verdict,
+                    );
+                }
+                if let Err((status, why)) = made.perform(change, host, progress) {
+                    return made.end(task, status, why, verdict);
+                }
+                if change.after == After::Done {
+                    return made.end(task, Status::Changed, change.summary.clone(), verdict);
+                }
+            }
+        }
+    }
+}
+
+/// What a task did so far on its host.
+#[derive(Default)]
+struct Made {
+    summaries: Vec<String>,
+    diffs: String,
+    outputs: Vec<Output>,
+    last: Option<After>,
+    seen: Vec<Change>,
+}
+
+impl Made {
+    fn any(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Still drifting after the change that should have been the last, or the same stage wanted again.
+    fn goes_in_circles(&self, change: &Change) -> Option<String> {
+        if self.last == Some(After::LookAgain) {
+            return Some(format!("still not as described after the change; it still wants to: {}", change.summary));
+        }
+        (self.seen.len() >= MAX_STAGES || self.seen.contains(change))
+            .then(|| format!("no progress: after {} stages it still wants to: {}", self.seen.len(), change.summary))
+    }
+
+    fn perform(
+        &mut self,
+        change: &Change,
+        host: &dyn Host,
+        progress: &mut dyn FnMut(&str, Option<f32>),
+    ) -> Result<(), (Status, String)> {
+        self.summaries.push(change.summary.clone());
+        self.diffs.push_str(&change.diff);
+        self.seen.push(change.clone());
+        for (done, step) in change.steps.iter().enumerate() {
+            progress(&step.describe(), None);
+            match perform_guarded(host, step) {
+                Ok(output) => self.outputs.push(output),
+                Err(error) => {
+                    let refused = matches!(error, StepError::Refused { .. });
+                    let status = if refused && !self.any() && done == 0 { Status::Blocked } else { Status::Failed };
+                    let mut why = error.to_string();
+                    if done > 0 {
+                        why.push_str(&format!(" (after {done} of {} steps)", change.steps.len()));
+                    }
+                    return Err((status, why));
+                }
+            }
+            self.last = Some(change.after);
+        }
+        self.last = Some(change.after);
+        Ok(())
+    }
+
+    fn end(self, task: &dyn AnyTask, status: Status, why: String, verdict: Verdict) -> HostResult {
+        let (data, finished) = task.finish(verdict.data, &self.outputs);
+        let (status, why) = match finished {
+            Err(failure) if matches!(status, Status::Ok | Status::Changed) => (Status::Failed, failure),
+            _ => (status, why),
+        };
+        let summary = if status == Status::Changed { self.summaries.join("; ") } else { why };
+        HostResult { status, summary, diff: self.diffs, warnings: verdict.warnings, data, provisional: Vec::new() }
+    }
+}
+
+/// Asks every guard again, then performs. This is the last look before something may be lost.
+pub fn perform_guarded(host: &dyn Host, step: &Step) -> Result<Output, StepError> {
+    for guard in &step.guards {
+        let answer = host.query(&guard.query)?;
+        let same_text = guard.stdout.as_ref().is_none_or(|text| text.trim_end() == answer.stdout.trim_end());
+        if answer.rc != guard.rc || !same_text {
+            let reason = format!(
+                "{} (`{}` answered {}: {})",
+                guard.reason,
+                guard.query.argv.join(" "),
+                answer.rc,
+                answer.complaint()
+            );
+            return Err(StepError::Refused { reason });
+        }
+    }
+    host.perform(step)
+}
+
+use crate::host::Step;
+
+/// The data of a result that has none of its own, so that `register` always finds an object.
+pub fn registered(result: &HostResult) -> Json {
+    let mut data = match &result.data {
+        Json::Object(map) => map.clone(),
+        Json::Null => serde_json::Map::new(),
+        other => serde_json::Map::from_iter([("value".to_owned(), other.clone())]),
+    };
+    let changed = matches!(result.status, Status::Changed | Status::Drifted);
+    data.entry("changed").or_insert(changed.into());
+    data.entry("failed").or_insert(matches!(result.status, Status::Failed | Status::Blocked).into());
+    data.entry("skipped").or_insert((result.status == Status::Skipped).into());
+    data.entry("msg").or_insert(result.summary.clone().into());
+    Json::Object(data)
+}

@@ -1,0 +1,123 @@
+//! What happens in a run, as one stream that every reporter reads. A recorded stream replays.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    Check,
+    Apply,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    Drifted,
+    Changed,
+    Skipped,
+    Blocked,
+    Failed,
+    Unreachable,
+}
+
+/// One task on one host, done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskResult {
+    pub play: String,
+    pub task: String,
+    pub kind: String,
+    pub host: String,
+    /// The loop item, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    pub outcome: Outcome,
+    pub summary: String,
+    /// Unified diff; empty when there is none, or when `no_log` hides it.
+    pub diff: String,
+    /// The outcome rests on predicted changes and may turn out otherwise; the text says why.
+    pub provisional: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    pub took_ms: u64,
+    /// `file:line` of the task.
+    pub place: String,
+    /// A handler, run because something notified it.
+    #[serde(default)]
+    pub handler: bool,
+    /// The playbook said `ignore_errors`, or a `rescue` took over: the failure does not count for the exit code.
+    #[serde(default)]
+    pub ignored: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub ok: usize,
+    pub drifted: usize,
+    pub changed: usize,
+    pub skipped: usize,
+    pub blocked: usize,
+    pub failed: usize,
+    pub unreachable: usize,
+}
+
+impl Totals {
+    pub fn count(&mut self, outcome: Outcome) {
+        let field = match outcome {
+            Outcome::Ok => &mut self.ok,
+            Outcome::Drifted => &mut self.drifted,
+            Outcome::Changed => &mut self.changed,
+            Outcome::Skipped => &mut self.skipped,
+            Outcome::Blocked => &mut self.blocked,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Unreachable => &mut self.unreachable,
+        };
+        *field += 1;
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    RunStarted {
+        mode: Mode,
+        playbooks: Vec<String>,
+        tasks: usize,
+        hosts: Vec<String>,
+    },
+    PlayStarted {
+        play: String,
+        hosts: Vec<String>,
+    },
+    TaskStarted {
+        play: String,
+        task: String,
+        kind: String,
+        hosts: Vec<String>,
+        handler: bool,
+    },
+    /// A task on a host that takes its time; `fraction` 0.0–1.0 where it is known.
+    Progress {
+        host: String,
+        task: String,
+        message: String,
+        fraction: Option<f32>,
+    },
+    Result(TaskResult),
+    /// Something a person should know that belongs to no task.
+    Note {
+        message: String,
+    },
+    RunEnded {
+        totals: Totals,
+        exit: u8,
+        took_ms: u64,
+    },
+}
+
+/// Where a run's events go.
+pub trait Reporter {
+    fn event(&mut self, event: &Event);
+}

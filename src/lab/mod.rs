@@ -1,0 +1,7 @@
+//! The embedded cluster: three simulated nodes and their Proxmox API, so that everything can be tried without
+//! hardware. It replaces the node, never the engine, the wire or the reporters.
+//!
+//! State lives in a directory: file trees as real files, the rest in `state.json`, which is replaced
+//! atomically with every change, so that a killed process leaves the last whole state.
+
+pub mod world;

@@ -1,0 +1,190 @@
+//! Task kinds: what a playbook can ask for. One kind, one file, one line in [`registry`].
+//!
+//! A kind looks ([`Task::probe`]) and decides ([`Task::decide`], pure). It never acts: it returns steps as
+//! data and the engine performs them. Kinds know no YAML, no link and no reporter.
+
+pub mod command;
+pub mod registry;
+mod verdict;
+
+pub use registry::KINDS;
+pub use verdict::{After, Change, Decision, Verdict};
+
+use crate::host::{LookError, Output, Probe};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+/// What a kind may change, and over how many hosts it must look before it may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touches {
+    /// Changes nothing, ever (`stat`, `assert`, `debug`).
+    Nothing,
+    /// Looks at one host and changes that host.
+    Host,
+    /// Looks at all hosts of the play, also those outside `--limit`, and decides once over all observations.
+    AllHosts,
+    /// Runs with `hosts: cluster`: looks at the host `cluster` (the API) and at every node, decides once, and the
+    /// verdict stands under `cluster`. Steps with `on` act on that node, the others on the API.
+    Cluster,
+}
+
+/// What a host answered when a kind looked at it, or why it did not.
+pub type Observation<Seen> = Result<Seen, LookError>;
+
+/// A fault in a task's arguments that only the kind can know (two fields that exclude each other, …).
+/// `field` names the field to point at; `None` points at the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArgFault {
+    pub field: Option<&'static str>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl ArgFault {
+    pub fn at(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field: Some(field), message: message.into(), help: None }
+    }
+
+    pub fn task(message: impl Into<String>) -> Self {
+        Self { field: None, message: message.into(), help: None }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Why what a task needs from the workstation could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// A fault of the playbook or its files; the text may be a whole diagnostic with places.
+    #[error("{0}")]
+    Fault(String),
+    /// Check only: it depends on a result that only an apply can produce.
+    #[error("{0}")]
+    NotYet(String),
+}
+
+/// What a task may use of the workstation before it goes to its host: files and variables.
+pub trait Workstation {
+    /// A file named by the task, searched as Ansible does (`files/` or `templates/` of the role or playbook,
+    /// then beside the playbook). Returns the content and the path found.
+    fn file(&self, folder: &str, name: &str) -> Result<(String, Vec<u8>), ResolveError>;
+    /// Renders a template with the variables of the host; `name` stands in errors.
+    fn render(&self, name: &str, text: &str) -> Result<String, ResolveError>;
+    /// Evaluates a bare expression (`when:` syntax).
+    fn eval(&self, expression: &str) -> Result<Json, ResolveError>;
+}
+
+/// A task kind. The struct holds the arguments; its doc comment and its fields' are the documentation that
+/// `converge explain` and the JSON schema show.
+pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    const KIND: &'static str;
+    /// A list of tasks in YAML that works as it stands, after whatever state the law tests lay out for it.
+    const EXAMPLE: &'static str;
+    const TOUCHES: Touches = Touches::Host;
+    /// What was seen. It crosses the wire for kinds that decide over all hosts.
+    type Seen: Serialize + DeserializeOwned + Send;
+
+    /// Faults of the arguments beyond their types, found before any host is touched. Not called for a task
+    /// whose fields still hold templates.
+    fn check_args(&self) -> Vec<ArgFault> {
+        Vec::new()
+    }
+
+    /// Fetches what the task needs from the workstation: a file's content, a rendered template.
+    fn resolve(&mut self, _from: &dyn Workstation) -> Result<(), ResolveError> {
+        Ok(())
+    }
+
+    /// Looks. Changes nothing, also not by asking (`drbdadm status` loads a module).
+    fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError>;
+
+    /// Decides on what was seen. Pure: no host, clock, random or log.
+    fn decide(&self, seen: &Self::Seen) -> Verdict;
+
+    /// Decides over all hosts of the play at once. A host that could not be asked is there as an error.
+    /// Hosts that get no verdict have no result. `Touches::Cluster` answers with the key `cluster` alone.
+    fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
+        all.iter()
+            .map(|(host, seen)| {
+                let verdict = match seen {
+                    Ok(seen) => self.decide(seen),
+                    Err(error) => Verdict::blocked(error.to_string()),
+                };
+                (host.clone(), verdict)
+            })
+            .collect()
+    }
+
+    /// What `register` gets after the steps ran: `data` is that of the last verdict, `outputs` one per step
+    /// performed. An error makes the task failed (a command that exited non-zero), with the data kept.
+    fn finish(&self, data: Json, _outputs: &[Output]) -> (Json, Result<(), String>) {
+        (data, Ok(()))
+    }
+}
+
+/// A task whose kind is known only at run time.
+pub trait AnyTask: Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn touches(&self) -> Touches;
+    fn to_json(&self) -> Json;
+    fn check_args(&self) -> Vec<ArgFault>;
+    fn resolve(&mut self, from: &dyn Workstation) -> Result<(), ResolveError>;
+    fn look_and_decide(&self, host: &dyn Probe) -> Result<Verdict, LookError>;
+    /// The `Seen` as JSON, for deciding elsewhere.
+    fn probe_json(&self, host: &dyn Probe) -> Result<Json, LookError>;
+    fn decide_all_json(&self, all: &BTreeMap<String, Observation<Json>>) -> BTreeMap<String, Verdict>;
+    fn finish(&self, data: Json, outputs: &[Output]) -> (Json, Result<(), String>);
+}
+
+impl<T: Task> AnyTask for T {
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+
+    fn touches(&self) -> Touches {
+        T::TOUCHES
+    }
+
+    fn to_json(&self) -> Json {
+        serde_json::to_value(self).expect("task arguments have string keys and finite numbers")
+    }
+
+    fn check_args(&self) -> Vec<ArgFault> {
+        Task::check_args(self)
+    }
+
+    fn resolve(&mut self, from: &dyn Workstation) -> Result<(), ResolveError> {
+        Task::resolve(self, from)
+    }
+
+    fn look_and_decide(&self, host: &dyn Probe) -> Result<Verdict, LookError> {
+        Ok(self.decide(&self.probe(host)?))
+    }
+
+    fn probe_json(&self, host: &dyn Probe) -> Result<Json, LookError> {
+        let seen = self.probe(host)?;
+        serde_json::to_value(seen).map_err(|e| LookError::cannot_tell(T::KIND, e))
+    }
+
+    fn decide_all_json(&self, all: &BTreeMap<String, Observation<Json>>) -> BTreeMap<String, Verdict> {
+        let typed = all
+            .iter()
+            .map(|(host, seen)| {
+                let seen = seen
+                    .clone()
+                    .and_then(|json| serde_json::from_value(json).map_err(|e| LookError::cannot_tell(T::KIND, e)));
+                (host.clone(), seen)
+            })
+            .collect();
+        self.decide_all(&typed)
+    }
+
+    fn finish(&self, data: Json, outputs: &[Output]) -> (Json, Result<(), String>) {
+        Task::finish(self, data, outputs)
+    }
+}

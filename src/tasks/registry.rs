@@ -1,0 +1,71 @@
+//! Every task kind, one line each. Documentation, schema, wire form, completion and laws follow from it.
+
+use super::{AnyTask, Task, Touches};
+use crate::yaml;
+use serde_json::Value as Json;
+
+type Faults = Vec<crate::diagnostic::Fault>;
+
+/// A kind as the rest of the program sees it: no type, only what can be asked of it.
+pub struct Kind {
+    pub name: &'static str,
+    pub example: &'static str,
+    pub touches: Touches,
+    /// JSON schema of the arguments; `description` is the documentation.
+    pub schema: fn() -> schemars::Schema,
+    /// Reads the arguments from YAML; every fault with its place. Scalars that hold templates are taken as right.
+    pub check: fn(&yaml::Node) -> Faults,
+    /// Reads rendered arguments.
+    pub decode: fn(&yaml::Node) -> Result<Box<dyn AnyTask>, Faults>,
+    /// Reads the wire form.
+    pub from_json: fn(Json) -> Result<Box<dyn AnyTask>, serde_json::Error>,
+}
+
+impl Kind {
+    const fn of<T: Task>() -> Self {
+        Self {
+            name: T::KIND,
+            example: T::EXAMPLE,
+            touches: T::TOUCHES,
+            schema: || schemars::schema_for!(T),
+            check: |node| match yaml::check::<T>(node) {
+                Ok(Some(task)) => arg_faults(&task, node),
+                Ok(None) => Vec::new(),
+                Err(faults) => faults,
+            },
+            decode: |node| {
+                let task: T = yaml::decode(node)?;
+                let faults = arg_faults(&task, node);
+                if faults.is_empty() { Ok(Box::new(task)) } else { Err(faults) }
+            },
+            from_json: |json| Ok(Box::new(serde_json::from_value::<T>(json)?)),
+        }
+    }
+}
+
+fn arg_faults<T: Task>(task: &T, node: &yaml::Node) -> Faults {
+    Task::check_args(task)
+        .into_iter()
+        .map(|fault| {
+            let place = fault.field.and_then(|name| node.get(name)).unwrap_or(node).span;
+            let found = crate::diagnostic::Fault::new(place, fault.message);
+            match fault.help {
+                Some(help) => found.help(help),
+                None => found,
+            }
+        })
+        .collect()
+}
+
+/// The kind of that name.
+pub fn find(name: &str) -> Option<&'static Kind> {
+    // Ansible's fully qualified names mean the same modules.
+    let short = name
+        .strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.posix."))
+        .or_else(|| name.strip_prefix("community.general."))
+        .unwrap_or(name);
+    KINDS.iter().find(|kind| kind.name == short)
+}
+
+pub static KINDS: &[Kind] = &[Kind::of::<super::command::Command>()];

@@ -1,0 +1,116 @@
+//! What controller and agent say to each other, and how it is framed on a byte stream that may be a terminal.
+
+mod codec;
+
+pub use codec::{read_frame, write_frame};
+
+use crate::event::Mode;
+use crate::host::{LookError, Output, Step, StepError};
+use crate::tasks::{Decision, Verdict};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+/// A task as it travels: the kind's name and its rendered, resolved arguments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WireTask {
+    pub kind: String,
+    pub args: Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum Request {
+    /// Must come first. In `Check` the agent works on a preview that lasts as long as the link.
+    Hello { version: String, mode: Mode },
+    /// Look, decide and (in `Apply`) act. `notify`: handlers journalled before anything is changed.
+    Run { task: WireTask, notify: Vec<String> },
+    /// Look only, for a decision over all hosts.
+    Probe { task: WireTask },
+    /// Act on a decision made elsewhere.
+    Perform { steps: Vec<Step>, notify: Vec<String> },
+    /// Handlers that an earlier run owes this host.
+    PendingHandlers,
+    /// A handler ran to its end, or was journalled for a change that then did not happen.
+    HandlerDone { handler: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum Response {
+    Hello {
+        version: String,
+    },
+    Run(HostResult),
+    Probe {
+        seen: Result<Json, LookError>,
+        provisional: Vec<String>,
+    },
+    Perform {
+        result: Result<Vec<Output>, StepError>,
+        provisional: Vec<String>,
+    },
+    PendingHandlers {
+        handlers: Vec<String>,
+    },
+    Done,
+    /// Comes between a request and its answer.
+    Progress {
+        message: String,
+        fraction: Option<f32>,
+    },
+    /// The request could not be understood or served.
+    Error {
+        message: String,
+    },
+}
+
+/// What became of one task on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostResult {
+    pub status: Status,
+    pub summary: String,
+    pub diff: String,
+    pub warnings: Vec<String>,
+    /// For `register`.
+    pub data: Json,
+    /// Why the answer rests on predictions, if it does.
+    pub provisional: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Ok,
+    /// Check: would be changed.
+    Drifted,
+    Changed,
+    Blocked,
+    Failed,
+    /// Check: what a later apply would wait for or judge cannot be known now.
+    Skipped,
+}
+
+impl HostResult {
+    pub fn new(status: Status, summary: impl Into<String>) -> Self {
+        Self {
+            status,
+            summary: summary.into(),
+            diff: String::new(),
+            warnings: Vec::new(),
+            data: Json::Null,
+            provisional: Vec::new(),
+        }
+    }
+
+    /// The result of a verdict that needs no action.
+    pub fn of(verdict: Verdict) -> Self {
+        let (status, summary, diff) = match verdict.decision {
+            Decision::Ok(why) => (Status::Ok, why, String::new()),
+            Decision::Drift(change) => (Status::Drifted, change.summary, change.diff),
+            Decision::Blocked(why) => (Status::Blocked, why, String::new()),
+            Decision::Failed(why) => (Status::Failed, why, String::new()),
+            Decision::Wait { what, .. } => (Status::Skipped, format!("would wait: {what}"), String::new()),
+        };
+        Self { diff, warnings: verdict.warnings, data: verdict.data, ..Self::new(status, summary) }
+    }
+}
