@@ -21,6 +21,12 @@ pub struct Kind {
     pub from_json: fn(Json) -> Result<Box<dyn AnyTask>, serde_json::Error>,
 }
 
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Kind").field(&self.name).finish()
+    }
+}
+
 impl Kind {
     const fn of<T: Task>() -> Self {
         Self {
