@@ -105,7 +105,7 @@ pub struct Include {
 #[derive(Debug, Clone)]
 pub enum Included {
     /// The path was written without templates, so the content has been read and checked.
-    Loaded(Block),
+    Loaded(Box<Block>),
     /// The name of a task file, to be rendered and given to [`super::load_tasks`].
     TasksAt(Node),
     /// The name of a role, to be rendered and given to [`super::load_role`].
