@@ -18,5 +18,6 @@ pub mod playbook;
 pub mod pve;
 pub mod report;
 pub mod tasks;
+pub mod template;
 pub mod wire;
 pub mod yaml;
