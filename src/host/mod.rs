@@ -8,7 +8,7 @@ mod preview;
 mod query;
 mod step;
 
-pub use local::Local;
+pub use local::{Local, Programs};
 pub use preview::Preview;
 pub use query::{ApiGet, Output, Query, Topic};
 pub use step::{Action, Bytes, Effect, Guard, Method, Step};
