@@ -5,8 +5,13 @@
 
 pub mod args;
 pub mod command;
+pub mod copy;
 pub mod diff;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod managed;
 pub mod registry;
+pub mod template;
 mod verdict;
 
 pub use registry::KINDS;
@@ -70,6 +75,19 @@ pub enum ResolveError {
     NotYet(String),
 }
 
+/// What happens to white space around `{% … %}`; the default is Ansible's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TemplateStyle {
+    pub trim_blocks: bool,
+    pub lstrip_blocks: bool,
+}
+
+impl Default for TemplateStyle {
+    fn default() -> Self {
+        Self { trim_blocks: true, lstrip_blocks: false }
+    }
+}
+
 /// What a task may use of the workstation before it goes to its host: files and variables.
 pub trait Workstation {
     /// A file named by the task, searched as Ansible does (`files/` or `templates/` of the role or playbook,
@@ -77,6 +95,13 @@ pub trait Workstation {
     fn file(&self, folder: &str, name: &str) -> Result<(String, Vec<u8>), ResolveError>;
     /// Renders a template with the variables of the host; `name` stands in errors.
     fn render(&self, name: &str, text: &str) -> Result<String, ResolveError>;
+    /// Like `render`, with white space around blocks treated as the template asks.
+    fn render_styled(&self, name: &str, text: &str, style: TemplateStyle) -> Result<String, ResolveError> {
+        if style == TemplateStyle::default() {
+            return self.render(name, text);
+        }
+        Err(ResolveError::Fault(format!("{name}: `trim_blocks` and `lstrip_blocks` cannot be changed here")))
+    }
     /// Evaluates a bare expression (`when:` syntax).
     fn eval(&self, expression: &str) -> Result<Json, ResolveError>;
 }
@@ -88,6 +113,8 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
     /// A list of tasks in YAML that works as it stands, after whatever state the law tests lay out for it.
     const EXAMPLE: &'static str;
     const TOUCHES: Touches = Touches::Host;
+    /// The field that a bare string stands for: `command: touch /x` is `command: {cmd: touch /x}`.
+    const FREE_FORM: Option<&'static str> = None;
     /// What was seen. It crosses the wire for kinds that decide over all hosts.
     type Seen: Serialize + DeserializeOwned + Send;
 

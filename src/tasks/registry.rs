@@ -3,6 +3,7 @@
 use super::{AnyTask, Task, Touches};
 use crate::yaml;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 
 type Faults = Vec<crate::diagnostic::Fault>;
 
@@ -11,6 +12,8 @@ pub struct Kind {
     pub name: &'static str,
     pub example: &'static str,
     pub touches: Touches,
+    /// The field that a bare string stands for.
+    pub free_form: Option<&'static str>,
     /// JSON schema of the arguments; `description` is the documentation.
     pub schema: fn() -> schemars::Schema,
     /// Reads the arguments from YAML; every fault with its place. Scalars that hold templates are taken as right.
@@ -33,19 +36,32 @@ impl Kind {
             name: T::KIND,
             example: T::EXAMPLE,
             touches: T::TOUCHES,
+            free_form: T::FREE_FORM,
             schema: || schemars::schema_for!(T),
-            check: |node| match yaml::check::<T>(node) {
+            check: |node| match yaml::check::<T>(&free_form::<T>(node)) {
                 Ok(Some(task)) => arg_faults(&task, node),
                 Ok(None) => Vec::new(),
                 Err(faults) => faults,
             },
             decode: |node| {
-                let task: T = yaml::decode(node)?;
+                let task: T = yaml::decode(&free_form::<T>(node))?;
                 let faults = arg_faults(&task, node);
                 if faults.is_empty() { Ok(Box::new(task)) } else { Err(faults) }
             },
             from_json: |json| Ok(Box::new(serde_json::from_value::<T>(json)?)),
         }
+    }
+}
+
+/// A bare string as the field it stands for, at the same place.
+fn free_form<T: Task>(node: &yaml::Node) -> Cow<'_, yaml::Node> {
+    match (T::FREE_FORM, &node.value) {
+        (Some(field), yaml::Value::Scalar { .. }) => {
+            let key = yaml::Node::scalar(field, true, node.span);
+            let value = yaml::Value::Mapping(vec![(key, node.clone())]);
+            Cow::Owned(yaml::Node { value, span: node.span })
+        }
+        _ => Cow::Borrowed(node),
     }
 }
 
@@ -74,4 +90,5 @@ pub fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == short)
 }
 
-pub static KINDS: &[Kind] = &[Kind::of::<super::command::Command>()];
+pub static KINDS: &[Kind] =
+    &[Kind::of::<super::command::Command>(), Kind::of::<super::copy::Copy>(), Kind::of::<super::template::Template>()];

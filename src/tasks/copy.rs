@@ -1,0 +1,242 @@
+//! `copy`: a file with given content, from the playbook or from the workstation.
+
+use super::args::FileMode;
+use super::managed::{self, Found, Plan, Wanted};
+use super::{ArgFault, ResolveError, Task, Verdict, Workstation};
+use crate::host::{Action, Bytes, FileKind, LookError, Probe};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Puts a file on the host: text that stands in the task (`content`), a file of the workstation (`src`, searched in
+/// `files/` first), or with `remote_src` a file that is on the host already. The old or the new file is there at any
+/// moment, never half of it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Copy {
+    /// Absolute path of the file. If it ends with `/` or is a directory, the file goes into it under its own name.
+    pub dest: String,
+    /// The content itself. Either this or `src`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// A file to copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<String>,
+    /// `src` is a path on the host.
+    #[serde(default)]
+    pub remote_src: bool,
+    /// `false`: only write the file if it does not exist.
+    #[serde(default = "yes")]
+    pub force: bool,
+    /// Write through a symbolic link at `dest` instead of replacing it.
+    #[serde(default)]
+    pub follow: bool,
+    /// Permission bits: `0644`, `u=rw,g=r,o=r`, or `preserve` with `remote_src`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<FileMode>,
+    /// User that owns the file, by name or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Group of the file, by name or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Permission bits of directories that have to be created for a `dest` that ends with `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_mode: Option<FileMode>,
+    /// Keep the old file beside the new one.
+    #[serde(default)]
+    pub backup: bool,
+    /// Command that must succeed on the new file before it replaces the old one; `%s` is its path. No shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    resolved: Option<Bytes>,
+}
+
+pub(super) fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// The path that the file shall have.
+    path: String,
+    found: Found,
+    /// Directories to create, uppermost first.
+    missing: Vec<String>,
+    /// With `remote_src`: the source.
+    source: Option<Source>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Source {
+    kind: Option<FileKind>,
+    mode: u32,
+    content: Option<Bytes>,
+}
+
+impl Copy {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            mode: self.mode.as_ref(),
+            owner: self.owner.as_deref(),
+            group: self.group.as_deref(),
+            validate: self.validate.as_deref(),
+            backup: self.backup,
+        }
+    }
+}
+
+impl Task for Copy {
+    const KIND: &'static str = "copy";
+    const EXAMPLE: &'static str = "\
+- name: Message of the day
+  copy:
+    dest: /etc/motd
+    content: |
+      Storage node. Changes are made by converge.
+    mode: 0644
+";
+    type Seen = Seen;
+
+    fn check_args(&self) -> Vec<ArgFault> {
+        let mut faults = self.wanted().faults();
+        faults.extend(managed::path_fault("dest", &self.dest));
+        match (&self.content, &self.src) {
+            (Some(_), Some(_)) => faults.push(ArgFault::at("src", "`content` and `src` exclude each other")),
+            (None, None) => faults.push(ArgFault::task("neither `content` nor `src` says what to copy")),
+            (Some(_), None) if self.dest.ends_with('/') => {
+                faults.push(ArgFault::at("dest", "with `content`, the name of the file must be given"));
+            }
+            (None, Some(src)) if src.ends_with('/') => faults.push(
+                ArgFault::at("src", "directories cannot be copied")
+                    .help("name the files with `loop`, or pack them and unpack them with `command`"),
+            ),
+            _ => {}
+        }
+        if self.remote_src && self.src.is_none() {
+            faults.push(ArgFault::at("remote_src", "`remote_src` needs `src`"));
+        }
+        if self.mode.as_ref().is_some_and(FileMode::is_preserve) && !self.remote_src {
+            faults.push(ArgFault::at("mode", "`preserve` works only with `remote_src`"));
+        }
+        if self.resolved.is_some() {
+            faults.push(ArgFault::at("resolved", "unknown field `resolved`"));
+        }
+        faults
+    }
+
+    fn resolve(&mut self, from: &dyn Workstation) -> Result<(), ResolveError> {
+        if let (Some(src), false) = (&self.src, self.remote_src) {
+            self.resolved = Some(Bytes(from.file("files", src)?.1));
+        }
+        Ok(())
+    }
+
+    fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
+        let into_directory = self.src.is_some()
+            && (self.dest.ends_with('/')
+                || managed::follow(host, &self.dest)?.1.is_some_and(|s| s.kind == FileKind::Directory));
+        let path = match &self.src {
+            Some(src) if into_directory => {
+                let name = Path::new(src).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                format!("{}/{name}", self.dest.trim_end_matches('/'))
+            }
+            _ => self.dest.clone(),
+        };
+        let missing = if self.dest.ends_with('/') { missing_directories(host, &self.dest)? } else { Vec::new() };
+        let source = match &self.src {
+            Some(src) if self.remote_src => {
+                let (real, stat, _) = managed::follow(host, src)?;
+                let kind = stat.as_ref().map(|s| s.kind);
+                let content = if kind == Some(FileKind::File) { host.read(Path::new(&real))?.map(Bytes) } else { None };
+                Some(Source { kind, mode: stat.map_or(0, |s| s.mode), content })
+            }
+            _ => None,
+        };
+        let found = self.wanted().look(host, &path)?;
+        Ok(Seen { path, found, missing, source })
+    }
+
+    fn decide(&self, seen: &Seen) -> Verdict {
+        let content = match (&seen.source, &self.resolved, &self.content) {
+            (Some(Source { content: Some(bytes), .. }), ..) => bytes.0.as_slice(),
+            (Some(Source { kind, .. }), ..) => {
+                let src = self.src.as_deref().unwrap_or_default();
+                return Verdict::blocked(match kind {
+                    None => format!("the source {src} does not exist on the host"),
+                    Some(kind) => {
+                        format!("the source {src} is {}; only files can be copied", managed::kind_words(*kind))
+                    }
+                });
+            }
+            (None, Some(bytes), _) => &bytes.0,
+            (None, None, Some(text)) => text.as_bytes(),
+            (None, None, None) => return Verdict::blocked("the source file was not read on the workstation"),
+        };
+        if !self.force && seen.found.stat.is_some() {
+            let plan = self.wanted().attributes(&seen.found);
+            return plan.verdict(format!("{} exists and `force` is off", seen.path));
+        }
+        let preserved = match (&self.mode, &seen.source) {
+            (Some(mode), Some(source)) if mode.is_preserve() => Some(FileMode::octal(source.mode)),
+            _ => None,
+        };
+        let wanted = Wanted { mode: preserved.as_ref().or(self.mode.as_ref()), ..self.wanted() };
+        let data = managed::data(&seen.path, &seen.found, Some(content));
+        decide_content(&wanted, seen_of(seen), content, self.follow, self.directory_mode.as_ref()).data(data)
+    }
+}
+
+fn seen_of(seen: &Seen) -> (&str, &Found, &[String]) {
+    (&seen.path, &seen.found, &seen.missing)
+}
+
+/// The verdict on a whole file. `missing`: directories to create first.
+pub(super) fn decide_content(
+    wanted: &Wanted,
+    (path, found, missing): (&str, &Found, &[String]),
+    content: &[u8],
+    follow: bool,
+    directory_mode: Option<&FileMode>,
+) -> Verdict {
+    let mut plan = Plan::default();
+    let mut found = found.clone();
+    for dir in missing {
+        let mode = directory_mode.map(|m| m.apply(0o755, true));
+        plan.summary.push(format!("create {dir}/"));
+        plan.diff.push_str(&format!("--- /dev/null\n+++ {dir}/\n"));
+        let (owner, group) = (wanted.owner.map(str::to_owned), wanted.group.map(str::to_owned));
+        plan.steps.push(Action::CreateDirectory { path: dir.clone(), mode, owner, group }.into());
+        found.above = Some(FileKind::Directory);
+    }
+    // Ansible's way: a link at the destination is replaced by the file unless it shall be followed.
+    let at = (found.link && !follow).then_some(path);
+    match wanted.plan(&found, content, at) {
+        Err(why) => Verdict::blocked(why),
+        Ok(file) => {
+            plan.summary.extend(file.summary);
+            plan.diff.push_str(&file.diff);
+            plan.steps.extend(file.steps);
+            plan.verdict(format!("{path} has this content"))
+        }
+    }
+}
+
+/// The directories on the way to `path` (itself included) that do not exist, uppermost first.
+pub(super) fn missing_directories(host: &dyn Probe, path: &str) -> Result<Vec<String>, LookError> {
+    let mut missing = Vec::new();
+    for dir in Path::new(path.trim_end_matches('/')).ancestors() {
+        let text = dir.to_string_lossy().into_owned();
+        if text.is_empty() || managed::follow(host, &text)?.1.is_some() {
+            break;
+        }
+        missing.push(text);
+    }
+    missing.reverse();
+    Ok(missing)
+}
+
+#[cfg(test)]
+mod tests;
