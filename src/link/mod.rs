@@ -1,1 +1,5 @@
-//! Being written.
+//! Ways to a host.
+
+mod api;
+
+pub use api::ApiHost;

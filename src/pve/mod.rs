@@ -1,1 +1,23 @@
-//! Being written.
+//! Proxmox VE's words as types: the REST client, tasks, versions and their quirks, and values compared by meaning.
+//!
+//! Knows no playbook and no host: nothing here looks at a node or decides what should be.
+
+pub mod client;
+mod encode;
+mod error;
+mod login;
+pub mod lxc_conf;
+mod secret;
+mod tls;
+mod upid;
+pub mod values;
+mod version;
+
+pub use client::{Client, Config, Method, TaskEnd};
+pub use encode::{form, segment};
+pub use error::{Error, Fault, Retry};
+pub use login::{Login, SecondFactor};
+pub use secret::Secret;
+pub use tls::{Fingerprint, Trust};
+pub use upid::Upid;
+pub use version::Version;

@@ -1,0 +1,187 @@
+//! The REST client: one object, blocking, for plain threads; a small runtime of its own does the waiting.
+//!
+//! Reads are repeated once when a connection breaks, and at another entry point when one does not answer. A write is
+//! never repeated unless it certainly did not arrive: an unanswered one is [`Error::UnknownOutcome`].
+
+mod answer;
+mod send;
+mod task;
+
+pub use task::TaskEnd;
+
+use super::{Error, Login, Trust, tls};
+use send::Core;
+use serde_json::Value as Json;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// pveproxy closes a connection that was idle for 5 s; a pooled one must be gone before that.
+const POOL_IDLE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// How to reach a cluster.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host`, `host:port` or `https://host:port`; the next is tried when one cannot be connected to.
+    pub entry_points: Vec<String>,
+    pub login: Login,
+    pub trust: Trust,
+    /// For one request. Longer than the 30 s after which one node gives up on another.
+    pub deadline: Duration,
+}
+
+impl Config {
+    pub fn new(entry_points: Vec<String>, login: Login, trust: Trust) -> Self {
+        Self { entry_points, login, trust, deadline: Duration::from_secs(35) }
+    }
+}
+
+/// The methods that change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Post,
+    Put,
+    Delete,
+}
+
+impl Method {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A client of one cluster. Cheap to clone; clones share login and connections.
+#[derive(Clone)]
+pub struct Client {
+    core: Arc<Core>,
+    runtime: Arc<OwnRuntime>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("entry_points", &self.core.entry_points()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects to nothing yet; faults of the configuration are found here.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let (tls, met) = tls::config(&config.trust)?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .https_only(true)
+            .http1_only()
+            // A node sends no redirect that should be followed, and following one would carry the cookie along.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_idle_timeout(POOL_IDLE)
+            .connect_timeout(CONNECT_TIMEOUT.min(config.deadline))
+            // Nodes are on the administrator's own network; a proxy of the environment would see the ticket.
+            .no_proxy()
+            .build()
+            .map_err(|e| Error::Config(chain(&e)))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("pve-client")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Config(format!("no threads for the client: {e}")))?;
+        let core = Core::new(http, config, met)?;
+        Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+    }
+
+    /// A GET; the answer is what stands under `data`. `path` is without `/api2/json`, its segments encoded.
+    pub fn get<K: AsRef<str>, V: AsRef<str>>(
+        &self,
+        path: &str,
+        params: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Json, Error> {
+        let (path, query) = (path.to_owned(), super::form(params));
+        self.wait_for(move |core| async move { Ok(core.read(&path, &query).await?.data) })
+    }
+
+    /// A write; the answer is what stands under `data`, a task's name where a task was started.
+    pub fn write<K: AsRef<str>, V: AsRef<str>>(
+        &self,
+        method: Method,
+        path: &str,
+        params: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Json, Error> {
+        let (path, form) = (path.to_owned(), super::form(params));
+        self.wait_for(move |core| async move { Ok(core.write(method, &path, &form).await?.data) })
+    }
+
+    /// Follows a task to its end. A task that ended badly is an error with the end of its log.
+    pub fn follow(&self, upid: &super::Upid, deadline: Duration) -> Result<TaskEnd, Error> {
+        let upid = upid.clone();
+        self.wait_for(move |core| async move { task::follow(&core, &upid, deadline).await })
+    }
+
+    /// Logs in now, to find a wrong password before any work starts. A token is tried with `GET /version`.
+    pub fn login(&self) -> Result<super::Version, Error> {
+        let answer = self.get::<&str, &str>("/version", [])?;
+        super::Version::from_answer(&answer).map_err(|why| Error::BadAnswer { path: "/version".into(), why })
+    }
+
+    /// Whether requests are made as `root@pam` with a ticket: the identity that devices, hookscripts and features
+    /// of a container are reserved for.
+    pub fn is_root_ticket(&self) -> bool {
+        matches!(self.core.login(), Login::Password { user, .. } if user == "root@pam")
+    }
+
+    /// Waits on a channel, not with `block_on`: that would panic on a thread that belongs to another runtime.
+    fn wait_for<T, F, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        W: FnOnce(Arc<Core>) -> F,
+    {
+        let (give, take) = std::sync::mpsc::sync_channel(1);
+        let future = work(self.core.clone());
+        self.runtime.handle().spawn(async move {
+            let _ = give.send(future.await);
+        });
+        take.recv().unwrap_or_else(|_| Err(Error::Config("the client was shut down in the middle of a request".into())))
+    }
+}
+
+struct OwnRuntime(Option<tokio::runtime::Runtime>);
+
+impl OwnRuntime {
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("taken only on drop").handle()
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // Dropping a runtime waits, which is forbidden on a thread of another runtime; this does not wait.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
