@@ -1,0 +1,68 @@
+//! The table of grounds: what each kind's example finds when the laws run on it.
+
+use crate::stand_ins;
+use converge::host::Programs;
+use std::path::{Path, PathBuf};
+
+pub enum Ground {
+    /// A directory that stands for a node.
+    Rooted(Rooted),
+    /// Decided over several hosts or the cluster's API; its laws run on the embedded cluster.
+    #[allow(dead_code, reason = "no such kind yet")]
+    Lab,
+}
+
+pub struct Rooted {
+    pub seed: fn(&Root),
+    /// Gets the directory; returns what stands for the programs.
+    pub programs: Option<fn(PathBuf) -> Programs>,
+    /// Files of the workstation.
+    pub desk: &'static [(&'static str, &'static str)],
+}
+
+/// The directory that is laid out; paths without the leading slash.
+pub struct Root<'a>(pub &'a Path);
+
+impl Root<'_> {
+    pub fn dir(&self, path: &str) {
+        std::fs::create_dir_all(self.0.join(path)).unwrap();
+    }
+
+    pub fn file(&self, path: &str, text: &str) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+const fn rooted(seed: fn(&Root)) -> Rooted {
+    Rooted { seed, programs: None, desk: &[] }
+}
+
+impl Rooted {
+    const fn programs(mut self, programs: fn(PathBuf) -> Programs) -> Self {
+        self.programs = Some(programs);
+        self
+    }
+
+    const fn desk(mut self, files: &'static [(&'static str, &'static str)]) -> Self {
+        self.desk = files;
+        self
+    }
+
+    const fn ground(self) -> Ground {
+        Ground::Rooted(self)
+    }
+}
+
+fn etc(root: &Root) {
+    root.dir("etc");
+}
+
+/// Sorted by kind.
+#[rustfmt::skip]
+pub static GROUNDS: &[(&str, Ground)] = &[
+    ("command", rooted(etc).programs(stand_ins::coreutils).ground()),
+    ("copy", rooted(etc).ground()),
+    ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
+];
