@@ -10,7 +10,9 @@ pub mod diff;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod managed;
+mod program;
 pub mod registry;
+pub mod shell;
 pub mod template;
 mod verdict;
 
