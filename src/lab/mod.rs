@@ -4,4 +4,23 @@
 //! State lives in a directory: file trees as real files, the rest in `state.json`, which is replaced
 //! atomically with every change, so that a killed process leaves the last whole state.
 
+pub mod api;
+pub mod base;
+pub mod commands;
+mod container;
+pub mod device;
+pub mod drbd;
+pub mod files;
+pub mod guest;
+mod handle;
+mod node;
+mod virtual_files;
 pub mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use container::LabContainer;
+pub use handle::{Lab, LabError};
+pub use node::LabNode;
+pub use world::{Flavour, Place, World};

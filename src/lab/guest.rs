@@ -1,0 +1,147 @@
+//! Containers as far as nodes are concerned: configuration files, the root file system, running or not.
+//!
+//! What the API, HA and locks say about them is `lab::api`'s; that calls this.
+
+use super::device::{self, Content, FsId, OpenMode};
+use super::files::{Files, Writer};
+use super::world::{Place, Running, System, World};
+use std::path::PathBuf;
+
+/// A guest's configuration file: the node that owns it and its text.
+pub fn config(world: &World, files: &Files, vmid: u32) -> Option<(String, String)> {
+    world.nodes.keys().find_map(|node| {
+        let text = std::fs::read_to_string(config_path(files, node, vmid)).ok()?;
+        Some((node.clone(), text))
+    })
+}
+
+/// The real file behind `/etc/pve/nodes/NODE/lxc/VMID.conf`.
+pub fn config_path(files: &Files, node: &str, vmid: u32) -> PathBuf {
+    files.pve().join("nodes").join(node).join("lxc").join(format!("{vmid}.conf"))
+}
+
+/// A key of the current section (before the first `[snapshot]`).
+pub fn config_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().take_while(|line| !line.starts_with('[')).find_map(|line| {
+        let (k, value) = line.split_once(':')?;
+        (k.trim() == key).then_some(value.trim())
+    })
+}
+
+/// The block device that `rootfs:` names.
+pub fn rootfs_device(text: &str) -> Option<&str> {
+    let value = config_value(text, "rootfs")?;
+    let first = value.split(',').next()?;
+    Some(first.strip_prefix("volume=").unwrap_or(first))
+}
+
+/// Where it runs now.
+pub fn running_on(world: &World, vmid: u32) -> Option<&str> {
+    world.guests.get(&vmid)?.running.as_ref().map(|r| r.node.as_str())
+}
+
+/// Starts a container as `lxc-start` does: mounts its root device (DRBD auto-promotes), boots its units.
+/// The text of an error is what the start task's log says.
+pub fn start(world: &mut World, files: &Files, vmid: u32, node: &str) -> Result<(), String> {
+    if running_on(world, vmid).is_some() {
+        return Err(format!("CT {vmid} already running"));
+    }
+    let (owner, text) = config(world, files, vmid)
+        .ok_or_else(|| format!("Configuration file 'nodes/{node}/lxc/{vmid}.conf' does not exist"))?;
+    if owner != node {
+        return Err(format!("Configuration file 'nodes/{node}/lxc/{vmid}.conf' does not exist"));
+    }
+    let source = rootfs_device(&text).ok_or("missing rootfs configuration")?.to_owned();
+    let target = format!("/var/lib/lxc/{vmid}/rootfs");
+    let failed = |why: String| {
+        format!(
+            "lxc_init: 845 Failed to run lxc.hook.pre-start for container \"{vmid}\"\n{why}\nstartup for container '{vmid}' failed"
+        )
+    };
+    let fs = device::mount(world, node, &source, &target, "rw,relatime", Some(vmid)).map_err(|e| {
+        let why = match e.errno {
+            "ENOENT" => format!("mount: {target}: special device {source} does not exist."),
+            "EINVAL" => format!("mount: {target}: wrong fs type, bad option, bad superblock on {source}, missing codepage or helper program, or other error."),
+            _ => format!("mount: {target}: fsconfig() failed: {source}: Can't open blockdev."),
+        };
+        failed(why)
+    })?;
+    if world.filesystems.get(&fs).is_none_or(|f| f.system.is_none()) {
+        device::unmount(world, node, &target, Some(vmid));
+        return Err(failed("unable to detect OS distribution".to_owned()));
+    }
+    let (since_s, pid) = (world.now_s(), 10_000 + world.fresh_id());
+    let running = Running { node: node.to_owned(), rootfs: fs, device: source, since_s, pid };
+    world.guests.entry(vmid).or_default().running = Some(running);
+    super::commands::systemctl::boot(world, files, &Place::Container(vmid));
+    Ok(())
+}
+
+/// Stops it: its units end, the root device is unmounted (DRBD auto-demotes). Stopping a stopped one is no error.
+pub fn stop(world: &mut World, vmid: u32) -> Result<(), String> {
+    if running_on(world, vmid).is_none() {
+        return Ok(());
+    }
+    super::commands::systemctl::halt(world, &Place::Container(vmid));
+    let Some(running) = world.guests.entry(vmid).or_default().running.take() else { return Ok(()) };
+    device::unmount(world, &running.node, &format!("/var/lib/lxc/{vmid}/rootfs"), Some(vmid));
+    Ok(())
+}
+
+/// Unpacks a template onto the container's root device, as a create does. The configuration file is the caller's.
+/// A device without a file system fails as the real task does; files that are there stay.
+pub fn create(
+    world: &mut World,
+    files: &Files,
+    node: &str,
+    vmid: u32,
+    config_text: &str,
+    template: &str,
+) -> Result<(), String> {
+    let source = rootfs_device(config_text).ok_or("missing rootfs configuration")?.to_owned();
+    let unable = |why: String| format!("unable to create CT {vmid} - {why}");
+    let target = format!("/var/lib/lxc/{vmid}/rootfs");
+    let fs = device::mount(world, node, &source, &target, "rw,relatime", Some(vmid))
+        .map_err(|e| unable(format!("mount: {target}: {source}: {}", e.text())))?;
+    let result = unpack(world, files, &fs, vmid, config_text, template);
+    device::unmount(world, node, &target, Some(vmid));
+    result.map_err(unable)
+}
+
+fn unpack(
+    world: &mut World,
+    files: &Files,
+    fs: &FsId,
+    vmid: u32,
+    config_text: &str,
+    template: &str,
+) -> Result<(), String> {
+    let debian = if template.contains("debian-12") { 12 } else { 13 };
+    let root = files.filesystem(fs);
+    let hostname = config_value(config_text, "hostname").map_or_else(|| format!("CT{vmid}"), str::to_owned);
+    super::base::unpack_container(&root, debian, &hostname, config_text).map_err(|e| e.to_string())?;
+    if let Some(state) = world.filesystems.get_mut(fs)
+        && state.system.is_none()
+    {
+        state.system = Some(System { debian, container: true, ..System::default() });
+    }
+    Ok(())
+}
+
+/// Whether a container could be unpacked onto a device without mixing two systems.
+pub fn device_is_empty(world: &mut World, node: &str, source: &str) -> Result<bool, String> {
+    let device = device::open(world, node, source, OpenMode::Read, "look").map_err(|e| e.why)?;
+    let content = device::content(world, node, &device);
+    device::close(world, node, &device, "look");
+    Ok(match content {
+        Content::Filesystem(fs) => world.filesystems.get(&fs).is_none_or(|f| f.system.is_none()),
+        Content::Blank => true,
+        Content::Other(_) => false,
+    })
+}
+
+/// Writes a file inside a running container, for the lab's own needs.
+pub fn write_inside(world: &mut World, files: &Files, vmid: u32, path: &str, text: &str) -> Result<(), String> {
+    let place = Place::Container(vmid);
+    Writer { world, files, place: &place }.ship(path, text.as_bytes(), 0o644).map_err(|e| e.to_string())
+}

@@ -1,0 +1,181 @@
+//! Files that a kernel makes up: `/proc`, `/sys`, `/dev`, and module trees, computed from the node's state.
+
+use super::device;
+use super::drbd;
+use super::world::World;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    File(Vec<u8>),
+    /// Names in it; real files may stand beside them.
+    Dir(Vec<String>),
+    Link(String),
+    Block {
+        major: u32,
+        minor: u32,
+    },
+}
+
+/// The made-up entry at an absolute path without links, as a node sees it.
+pub fn lookup(world: &World, node: &str, path: &str) -> Option<Entry> {
+    let top = path.split('/').nth(1)?;
+    let entries = match top {
+        "proc" => proc(world, node),
+        "sys" => sys(world, node, path),
+        "dev" => dev(world, node),
+        _ => return None,
+    };
+    find(&entries, path)
+}
+
+/// Inside a container.
+pub fn lookup_container(world: &World, vmid: u32, path: &str) -> Option<Entry> {
+    let top = path.split('/').nth(1)?;
+    if top != "proc" {
+        return None;
+    }
+    let running = world.guests.get(&vmid)?.running.as_ref()?;
+    let node = world.nodes.get(&running.node)?;
+    let mounts =
+        format!("{} / ext4 rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n", running.device);
+    let uptime = (world.now_s() - running.since_s).max(0);
+    let mut entries = BTreeMap::new();
+    put(&mut entries, "/proc/mounts", mounts.clone());
+    put(&mut entries, "/proc/self/mounts", mounts);
+    put(&mut entries, "/proc/sys/kernel/osrelease", format!("{}\n", node.kernel));
+    put(&mut entries, "/proc/uptime", format!("{uptime}.00 {uptime}.00\n"));
+    put(&mut entries, "/proc/modules", modules_text(node));
+    find(&entries, path)
+}
+
+fn put(entries: &mut BTreeMap<String, Entry>, path: &str, text: impl Into<String>) {
+    entries.insert(path.to_owned(), Entry::File(text.into().into_bytes()));
+}
+
+/// A path itself, or a directory that lies above some.
+fn find(entries: &BTreeMap<String, Entry>, path: &str) -> Option<Entry> {
+    if let Some(entry) = entries.get(path) {
+        return Some(entry.clone());
+    }
+    let prefix = format!("{path}/");
+    let mut names: Vec<String> = entries
+        .range(prefix.clone()..)
+        .take_while(|(p, _)| p.starts_with(&prefix))
+        .filter_map(|(p, _)| p[prefix.len()..].split('/').next().map(str::to_owned))
+        .collect();
+    names.dedup();
+    (!names.is_empty()).then_some(Entry::Dir(names))
+}
+
+fn modules_text(node: &super::world::NodeState) -> String {
+    let mut text = String::new();
+    for name in node.modules.keys() {
+        let _ = writeln!(text, "{name} 16384 0 - Live 0x0000000000000000");
+    }
+    text
+}
+
+fn proc(world: &World, node_name: &str) -> BTreeMap<String, Entry> {
+    let node = world.node(node_name);
+    let mut entries = BTreeMap::new();
+    let mut filesystems = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\n\text4\n".to_owned();
+    if node.modules.contains_key("nfsd") {
+        filesystems.push_str("nodev\tnfsd\n");
+        put(&mut entries, "/proc/fs/nfsd/versions", "+3 +4 +4.1 +4.2\n");
+    }
+    put(&mut entries, "/proc/filesystems", filesystems);
+    put(
+        &mut entries,
+        "/proc/cmdline",
+        format!("BOOT_IMAGE=/boot/vmlinuz-{} root=/dev/mapper/pve-root ro quiet\n", node.kernel),
+    );
+    put(
+        &mut entries,
+        "/proc/version",
+        format!("Linux version {} (build@proxmox) #1 SMP PREEMPT_DYNAMIC\n", node.kernel),
+    );
+    put(&mut entries, "/proc/modules", modules_text(node));
+    let up = (world.now_s() - node.booted_at_s).max(0);
+    put(&mut entries, "/proc/uptime", format!("{up}.00 {up}.00\n"));
+    put(&mut entries, "/proc/sys/kernel/hostname", format!("{node_name}\n"));
+    put(&mut entries, "/proc/sys/kernel/osrelease", format!("{}\n", node.kernel));
+    for (key, value) in super::commands::sysctl::values(node) {
+        put(&mut entries, &format!("/proc/sys/{}", key.replace('.', "/")), format!("{value}\n"));
+    }
+    let mut mounts = "/dev/mapper/pve-root / ext4 rw,relatime,errors=remount-ro 0 0\nproc /proc proc rw,relatime 0 0\nsysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\nudev /dev devtmpfs rw,nosuid,relatime 0 0\n/dev/fuse /etc/pve fuse rw,nosuid,nodev,relatime,user_id=0,group_id=0,default_permissions,allow_other 0 0\n".to_owned();
+    let mut info = "29 1 252:1 / / rw,relatime shared:1 - ext4 /dev/mapper/pve-root rw,errors=remount-ro\n24 29 0:22 / /proc rw,relatime shared:12 - proc proc rw\n23 29 0:21 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw\n25 29 0:5 / /dev rw,nosuid,relatime shared:2 - devtmpfs udev rw\n90 29 0:45 / /etc/pve rw,nosuid,nodev,relatime shared:40 - fuse /dev/fuse rw,user_id=0,group_id=0,default_permissions,allow_other\n".to_owned();
+    for (n, mount) in node.mounts.iter().filter(|m| m.guest.is_none()).enumerate() {
+        let _ = writeln!(mounts, "{} {} {} {} 0 0", mount.source, mount.target, mount.fstype, mount.options);
+        let _ = writeln!(
+            info,
+            "{} 29 147:{n} / {} {} shared:{} - {} {} {}",
+            100 + n,
+            mount.target,
+            mount.options,
+            50 + n,
+            mount.fstype,
+            mount.source,
+            mount.options
+        );
+    }
+    for of in ["/proc", "/proc/self", "/proc/1"] {
+        put(&mut entries, &format!("{of}/mounts"), mounts.clone());
+    }
+    put(&mut entries, "/proc/self/mountinfo", info.clone());
+    put(&mut entries, "/proc/1/mountinfo", info);
+    if let Some(text) = drbd::proc_drbd(world, node_name) {
+        put(&mut entries, "/proc/drbd", text);
+    }
+    entries
+}
+
+fn sys(world: &World, node_name: &str, path: &str) -> BTreeMap<String, Entry> {
+    let node = world.node(node_name);
+    let mut entries = BTreeMap::new();
+    for (name, module) in &node.modules {
+        let dir = format!("/sys/module/{name}");
+        if let Some(version) = &module.version {
+            put(&mut entries, &format!("{dir}/version"), format!("{version}\n"));
+        }
+        put(&mut entries, &format!("{dir}/taint"), if module.in_tree { "\n" } else { "OE\n" });
+        put(&mut entries, &format!("{dir}/initstate"), "live\n");
+        put(&mut entries, &format!("{dir}/refcnt"), "0\n");
+    }
+    put(&mut entries, "/sys/module/apparmor/parameters/enabled", "Y\n");
+    for (name, device) in &node.devices {
+        put(&mut entries, &format!("/sys/class/block/{name}/size"), format!("{}\n", device.size_kib * 2));
+    }
+    for minor in drbd::minors(world, node_name) {
+        let sectors = drbd::size_kib(world, node_name, minor) * 2;
+        put(&mut entries, &format!("/sys/class/block/drbd{minor}/size"), format!("{sectors}\n"));
+    }
+    if path.starts_with("/sys/kernel/debug/drbd/")
+        && let Some(text) = drbd::debugfs(world, node_name, path)
+    {
+        put(&mut entries, path, text);
+    }
+    entries
+}
+
+fn dev(world: &World, node_name: &str) -> BTreeMap<String, Entry> {
+    let node = world.node(node_name);
+    let mut entries = BTreeMap::new();
+    for (n, name) in (0_u32..).zip(node.devices.keys()) {
+        let (major, minor) = if name.starts_with("nvme") { (259, n) } else { (8, n * 16) };
+        entries.insert(format!("/dev/{name}"), Entry::Block { major, minor });
+    }
+    for (link, target) in device::links(world, node_name) {
+        // As udev makes them: relative to /dev/disk/by-…/.
+        entries.insert(link, Entry::Link(target.replacen("/dev/", "../../", 1)));
+    }
+    for minor in drbd::minors(world, node_name) {
+        entries.insert(format!("/dev/drbd{minor}"), Entry::Block { major: 147, minor });
+    }
+    for (name, minor) in [("null", 3), ("zero", 5), ("urandom", 9)] {
+        // Character devices; nothing in the lab reads them.
+        entries.insert(format!("/dev/{name}"), Entry::Block { major: 1, minor });
+    }
+    entries
+}
