@@ -4,7 +4,7 @@ use crate::engine::{self, journal};
 use crate::event::Mode;
 use crate::host::{Host, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{AnyTask, registry};
-use crate::wire::{HostResult, Request, Response, Status, WireTask, read_frame, write_frame};
+use crate::wire::{HostResult, Request, Response, WireTask, read_frame, write_frame};
 use std::io::{self, BufRead, Write};
 
 /// What the agent stands on: a preview that cannot change anything, or the host itself.
@@ -33,7 +33,8 @@ pub fn serve(input: &mut impl BufRead, output: &mut impl Write, host: Box<dyn Ho
 fn answer(ground: &Ground, request: Request, output: &mut impl Write) -> Response {
     match request {
         Request::Hello { .. } => Response::Error { message: "hello was said already".into() },
-        Request::Run { task, notify } => match decode(task) {
+        Request::Run { task, notify, look_only } => match decode(task) {
+            Ok(task) if look_only => Response::Run(look(ground, task.as_ref())),
             Ok(task) => Response::Run(run(ground, task.as_ref(), &notify, output)),
             Err(message) => Response::Error { message },
         },
@@ -87,6 +88,14 @@ fn run(ground: &Ground, task: &dyn AnyTask, notify: &[String], output: &mut impl
     }
 }
 
+/// `check_mode: true`, and facts: judged, never acted on, also in an apply.
+fn look(ground: &Ground, task: &dyn AnyTask) -> HostResult {
+    match ground {
+        Ground::Check(preview) => engine::check(task, preview),
+        Ground::Apply(host) => engine::check(task, &Preview::new(host.as_ref())),
+    }
+}
+
 fn probe(ground: &Ground, task: &dyn AnyTask) -> Response {
     if let Ground::Check(preview) = ground {
         preview.begin();
@@ -110,7 +119,3 @@ fn perform(ground: &Ground, steps: &[Step], notify: &[String], output: &mut impl
     Response::Perform { result, provisional: Vec::new() }
 }
 
-/// A host result for something that went wrong before any host was asked.
-pub fn refused(why: impl Into<String>) -> HostResult {
-    HostResult::new(Status::Failed, why)
-}

@@ -1,1 +1,230 @@
-//! Being written.
+//! Many hosts at once: the order of plays and tasks, variables, handlers, decisions over all hosts, lost links.
+//!
+//! It never looks at or changes a host itself; it renders tasks, sends them to the hosts' agents and tells the
+//! reporter what became of them.
+
+mod flow;
+mod handlers;
+mod hosts;
+mod judge;
+mod prepare;
+mod render;
+mod task;
+mod together;
+mod vars;
+
+use crate::diagnostic::Sources;
+use crate::event::{Event, Mode, Outcome, Reporter, TaskResult, Totals};
+use crate::exit;
+use crate::inventory::{self, Inventory};
+use crate::link::Connect;
+use crate::playbook::{self, Batch, Item, Play, Playbook};
+use hosts::Hosts;
+use std::collections::BTreeSet;
+use std::time::Instant;
+use vars::{SharedDoubt, Vars};
+
+/// What the command line says about a run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub limit: Option<String>,
+    /// Empty: all tasks but those tagged `never`.
+    pub tags: BTreeSet<String>,
+    pub skip_tags: BTreeSet<String>,
+    pub extra_vars: Vars,
+    /// Hosts at a time; 0 = all.
+    pub forks: usize,
+    pub start_at_task: Option<String>,
+}
+
+/// One run over playbooks.
+pub struct Fleet<'a> {
+    mode: Mode,
+    options: &'a Options,
+    inventory: &'a Inventory,
+    context: &'a playbook::Context,
+    sources: Sources,
+    reporter: &'a mut dyn Reporter,
+    hosts: Hosts<'a>,
+    doubt: SharedDoubt,
+    totals: Totals,
+    /// Failures and blocks that nothing ignored or rescued.
+    failures: usize,
+    /// Tasks are skipped until the one named by `--start-at-task` was met.
+    started: bool,
+    /// Check: something on the cluster is only predicted, so that a container may be about to exist.
+    cluster_changes: bool,
+    owed: BTreeSet<(String, String)>,
+    cache: prepare::Cache,
+}
+
+/// Why a play goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Go,
+    EndPlay,
+}
+
+impl<'a> Fleet<'a> {
+    pub fn new(
+        mode: Mode,
+        options: &'a Options,
+        inventory: &'a Inventory,
+        context: &'a playbook::Context,
+        connect: &'a dyn Connect,
+        sources: Sources,
+        reporter: &'a mut dyn Reporter,
+    ) -> Self {
+        Self {
+            mode,
+            options,
+            inventory,
+            context,
+            sources,
+            reporter,
+            hosts: Hosts::new(connect, mode),
+            doubt: SharedDoubt::default(),
+            totals: Totals::default(),
+            failures: 0,
+            started: options.start_at_task.is_none(),
+            cluster_changes: false,
+            owed: BTreeSet::new(),
+            cache: prepare::Cache::default(),
+        }
+    }
+
+    /// Runs the playbooks to their end and returns the exit code.
+    pub fn run(mut self, playbooks: &[Playbook]) -> u8 {
+        let since = Instant::now();
+        let plays: Vec<&Play> = playbooks.iter().flat_map(|p| &p.plays).collect();
+        self.reporter.event(&Event::RunStarted {
+            mode: self.mode,
+            playbooks: playbooks.iter().map(|p| p.path.display().to_string()).collect(),
+            tasks: plays.iter().map(|play| count(&play.tasks)).sum(),
+            hosts: self.inventory.hosts.clone(),
+        });
+        for (at, play) in plays.iter().enumerate() {
+            if !self.play(play) {
+                let left: Vec<&str> = plays[at + 1..].iter().map(|p| p.name.as_str()).collect();
+                if !left.is_empty() {
+                    let message = format!(
+                        "stopped: no host of play `{}` can go on; not run: {}",
+                        play.name,
+                        left.join(", ")
+                    );
+                    self.reporter.event(&Event::Note { message });
+                }
+                break;
+            }
+        }
+        self.tell_owed(&plays);
+        let exit = self.exit();
+        let took_ms = since.elapsed().as_millis() as u64;
+        self.reporter.event(&Event::RunEnded { totals: self.totals.clone(), exit, took_ms });
+        exit
+    }
+
+    fn exit(&self) -> u8 {
+        if self.totals.unreachable > 0 {
+            exit::UNREACHABLE
+        } else if self.failures > 0 {
+            exit::FAILED
+        } else if self.mode == Mode::Check && self.totals.drifted > 0 {
+            exit::DRIFT
+        } else {
+            exit::OK
+        }
+    }
+
+    /// The hosts of a play, before and after `--limit`.
+    fn hosts_of(&self, play: &Play) -> (Vec<String>, Vec<String>) {
+        let patterns: Vec<&str> = play.hosts.iter().map(|(p, _)| p.as_str()).collect();
+        // The loader proved the patterns against the same inventory.
+        let all = inventory::select(self.inventory, &patterns).unwrap_or_default();
+        let chosen = match &self.options.limit {
+            None => all.clone(),
+            Some(limit) => {
+                let limit = inventory::select(self.inventory, &[limit]).unwrap_or_default();
+                all.iter().filter(|h| limit.contains(h)).cloned().collect()
+            }
+        };
+        (all, chosen)
+    }
+
+    /// `false`: every host failed or was lost, the run cannot go on.
+    fn play(&mut self, play: &Play) -> bool {
+        let (all, chosen) = self.hosts_of(play);
+        let alive: Vec<String> = chosen.iter().filter(|h| !self.hosts.is_out(h)).cloned().collect();
+        if chosen.is_empty() {
+            return true;
+        }
+        self.reporter.event(&Event::PlayStarted { play: play.name.clone(), hosts: alive.clone() });
+        if alive.is_empty() {
+            return false;
+        }
+        let mut survivors = 0;
+        for batch in batches(play, &alive) {
+            let started = batch.len();
+            self.collect_owed(&batch);
+            let scene = flow::Scene { play, all: &all, chain: Vec::new(), rescued: false, handler: false };
+            let (left, _) = self.items(&scene, &play.tasks, batch);
+            let left = self.flush_handlers(&scene, left);
+            survivors += left.len();
+            let failed = started - left.len();
+            let too_many = play.max_fail_percentage.is_some_and(|p| failed * 100 > p as usize * started);
+            if left.is_empty() || too_many || (failed > 0 && play.any_errors_fatal) {
+                return survivors > 0 && !too_many && !play.any_errors_fatal;
+            }
+        }
+        true
+    }
+
+    fn report(&mut self, result: TaskResult) {
+        self.totals.count(result.outcome);
+        if matches!(result.outcome, Outcome::Failed | Outcome::Blocked) && !result.ignored {
+            self.failures += 1;
+        }
+        if result.outcome == Outcome::Drifted && result.host == "cluster" {
+            self.cluster_changes = true;
+        }
+        self.reporter.event(&Event::Result(result));
+    }
+
+    fn note(&mut self, message: impl Into<String>) {
+        self.reporter.event(&Event::Note { message: message.into() });
+    }
+}
+
+fn count(items: &[Item]) -> usize {
+    items
+        .iter()
+        .map(|item| match item {
+            Item::Task(_) => 1,
+            Item::Meta(..) => 0,
+            Item::Block(block) => count(&block.body) + count(&block.always),
+            Item::Include(include) => match &include.what {
+                playbook::Included::Loaded(block) => count(&block.body),
+                _ => 1,
+            },
+        })
+        .sum()
+}
+
+fn batches(play: &Play, hosts: &[String]) -> Vec<Vec<String>> {
+    let Some(serial) = &play.serial else { return vec![hosts.to_vec()] };
+    let mut left = hosts;
+    let mut all = Vec::new();
+    let mut sizes = serial.0.iter();
+    let mut size = Batch::Percent(100);
+    while !left.is_empty() {
+        size = sizes.next().copied().unwrap_or(size);
+        let take = match size {
+            Batch::Hosts(n) => n,
+            Batch::Percent(p) => hosts.len() * p as usize / 100,
+        };
+        let (now, later) = left.split_at(take.clamp(1, left.len()));
+        all.push(now.to_vec());
+        left = later;
+    }
+    all
+}

@@ -1,5 +1,138 @@
-//! Ways to a host.
+//! Ways to a host, each giving a byte pipe with an agent behind it. A link that is cut, hangs or talks nonsense is an
+//! error with a name, never an answer.
 
-mod api;
+pub mod api;
+mod in_process;
 
-pub use api::ApiHost;
+pub use in_process::{FutureHost, in_process};
+
+use crate::event::Mode;
+use crate::wire::{Request, Response, read_frame, write_frame};
+use std::io::{BufRead, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// How long an agent may be silent while it works on one request. Steps have deadlines of their own and report
+/// progress between them.
+const SILENCE: Duration = Duration::from_secs(30 * 60);
+const HELLO: Duration = Duration::from_secs(30);
+
+/// An agent on a host, ready for requests. Requests are answered in order.
+pub struct Link {
+    host: String,
+    output: Box<dyn Write + Send>,
+    frames: Receiver<Result<Response, String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The host cannot be reached, or was lost.
+    #[error("{host} cannot be reached: {why}")]
+    Lost { host: String, why: String },
+    /// The host is not there now, but may be later (a container that is not running).
+    #[error("{host} is not running: {why}")]
+    NotRunning { host: String, why: String },
+    /// Connected, but no answer in time.
+    #[error("{host} did not answer within {after_s} s")]
+    Silent { host: String, after_s: u64 },
+}
+
+/// Knows the way to every host of an inventory.
+pub trait Connect {
+    fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError>;
+}
+
+impl Link {
+    /// Greets the agent behind a byte pipe. A thread reads its answers, so that silence can be told from work.
+    pub fn open(
+        host: &str,
+        mode: Mode,
+        mut input: impl BufRead + Send + 'static,
+        output: impl Write + Send + 'static,
+    ) -> Result<Self, LinkError> {
+        let (sender, frames) = sync_channel(64);
+        std::thread::Builder::new()
+            .name(format!("link {host}"))
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                let mut noise = String::new();
+                loop {
+                    let frame = read_frame(&mut input, &mut |line| keep_last(&mut noise, line));
+                    let (message, end) = match frame {
+                        Ok(Some(response)) => (Ok(response), false),
+                        Ok(None) => (Err(with_noise("the connection was closed", &noise)), true),
+                        Err(error) => (Err(with_noise(&error.to_string(), &noise)), true),
+                    };
+                    if sender.send(message).is_err() || end {
+                        return;
+                    }
+                }
+            })
+            .map_err(|e| LinkError::Lost { host: host.into(), why: e.to_string() })?;
+        let mut link = Self { host: host.to_owned(), output: Box::new(output), frames };
+        link.send(&Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode })?;
+        match link.receive(HELLO, &mut |_, _| {})? {
+            Response::Hello { .. } => Ok(link),
+            other => Err(link.lost(format!("expected a greeting, got {other:?}"))),
+        }
+    }
+
+    pub fn send(&mut self, request: &Request) -> Result<(), LinkError> {
+        write_frame(&mut self.output, request).map_err(|e| self.lost(e.to_string()))
+    }
+
+    /// The answer to the oldest open request.
+    pub fn answer(&mut self, progress: &mut dyn FnMut(String, Option<f32>)) -> Result<Response, LinkError> {
+        self.receive(SILENCE, progress)
+    }
+
+    /// Asks and waits.
+    pub fn call(&mut self, request: &Request) -> Result<Response, LinkError> {
+        self.send(request)?;
+        self.answer(&mut |_, _| {})
+    }
+
+    fn receive(
+        &mut self,
+        silence: Duration,
+        progress: &mut dyn FnMut(String, Option<f32>),
+    ) -> Result<Response, LinkError> {
+        let mut until = Instant::now() + silence;
+        loop {
+            match self.frames.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Ok(Response::Progress { message, fraction })) => {
+                    until = Instant::now() + silence;
+                    progress(message, fraction);
+                }
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(why)) => return Err(self.lost(why)),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(LinkError::Silent { host: self.host.clone(), after_s: silence.as_secs() });
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.lost("the connection was closed".into())),
+            }
+        }
+    }
+
+    fn lost(&self, why: String) -> LinkError {
+        LinkError::Lost { host: self.host.clone(), why }
+    }
+}
+
+/// The last few lines that were no frame: what a shell or loader said before the link broke.
+fn keep_last(noise: &mut String, line: &str) {
+    const KEEP: usize = 2000;
+    noise.push_str(line);
+    noise.push('\n');
+    if noise.len() > 2 * KEEP {
+        let cut = noise.ceil_char_boundary(noise.len() - KEEP);
+        noise.drain(..cut);
+    }
+}
+
+fn with_noise(why: &str, noise: &str) -> String {
+    match noise.trim() {
+        "" => why.to_owned(),
+        said => format!("{why}; the other end said: {said}"),
+    }
+}

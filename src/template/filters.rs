@@ -155,7 +155,7 @@ fn merge(left: &Value, right: &Value, recursive: bool) -> Result<Value, Error> {
         };
         all.insert(key, value);
     }
-    Ok(Value::from_iter(all))
+    Ok(Value::from_object(all))
 }
 
 fn dict2items(v: Value) -> Result<Vec<Value>, Error> {
@@ -163,8 +163,9 @@ fn dict2items(v: Value) -> Result<Vec<Value>, Error> {
 }
 
 fn items2dict(v: Vec<Value>) -> Result<Value, Error> {
-    let pairs: Result<Vec<_>, Error> = v.iter().map(|i| Ok((i.get_attr("key")?, i.get_attr("value")?))).collect();
-    Ok(Value::from_iter(pairs?))
+    let pairs: Result<Vec<(Value, Value)>, Error> =
+        v.iter().map(|i| Ok((i.get_attr("key")?, i.get_attr("value")?))).collect();
+    Ok(Value::from_object(pairs?.into_iter().collect::<BTreeMap<Value, Value>>()))
 }
 
 fn mandatory(v: Value) -> Result<Value, Error> {

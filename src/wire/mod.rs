@@ -22,8 +22,8 @@ pub struct WireTask {
 pub enum Request {
     /// Must come first. In `Check` the agent works on a preview that lasts as long as the link.
     Hello { version: String, mode: Mode },
-    /// Look, decide and (in `Apply`) act. `notify`: handlers journalled before anything is changed.
-    Run { task: WireTask, notify: Vec<String> },
+    /// Look, decide and (in `Apply`, unless `look_only`) act. `notify`: handlers journalled before anything is changed.
+    Run { task: WireTask, notify: Vec<String>, look_only: bool },
     /// Look only, for a decision over all hosts.
     Probe { task: WireTask },
     /// Act on a decision made elsewhere.

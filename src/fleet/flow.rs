@@ -1,0 +1,269 @@
+//! The way through a play: tasks, blocks with rescue and always, includes, meta.
+
+use super::{Fleet, Flow};
+use crate::event::Event;
+use crate::fleet::render;
+use crate::playbook::{self, Block, Expr, Include, Included, Item, MetaAction, Play};
+use crate::yaml::Node;
+use std::sync::Arc;
+
+/// What encloses the tasks being run.
+pub struct Scene<'p> {
+    pub play: &'p Play,
+    /// All hosts of the play, also those outside `--limit`.
+    pub all: &'p [String],
+    /// Conditions and variables of the enclosing blocks and includes, outermost first.
+    pub chain: Vec<Enclosure>,
+    /// A `rescue` stands around: a failure here is not the run's failure.
+    pub rescued: bool,
+    pub handler: bool,
+}
+
+#[derive(Clone)]
+pub struct Enclosure {
+    /// Evaluated anew for each task inside.
+    pub when: Vec<Expr>,
+    pub vars: Arc<Vec<(String, Node)>>,
+    /// A role's defaults: weaker than everything.
+    pub defaults: Arc<Vec<(String, Node)>>,
+    /// Values fixed when the include ran (its loop item).
+    pub fixed: Arc<super::vars::Vars>,
+    /// Only these hosts take part (an include's `when` may differ by host).
+    pub tags: Vec<String>,
+}
+
+impl<'p> Scene<'p> {
+    fn inside(&self, enclosure: Enclosure, rescued: bool) -> Scene<'p> {
+        let mut chain = self.chain.clone();
+        chain.push(enclosure);
+        Scene { play: self.play, all: self.all, chain, rescued: self.rescued || rescued, handler: self.handler }
+    }
+}
+
+fn enclosure_of(block: &Block, when: Vec<Expr>, fixed: super::vars::Vars) -> Enclosure {
+    Enclosure {
+        when,
+        vars: Arc::new(block.common.vars.clone()),
+        defaults: Arc::new(block.defaults.clone()),
+        fixed: Arc::new(fixed),
+        tags: block.common.tags.clone(),
+    }
+}
+
+impl Fleet<'_> {
+    /// Runs items on hosts; returns the hosts that are still fine.
+    pub(super) fn items(&mut self, scene: &Scene<'_>, items: &[Item], mut hosts: Vec<String>) -> (Vec<String>, Flow) {
+        for item in items {
+            if hosts.is_empty() {
+                break;
+            }
+            match item {
+                Item::Task(def) => hosts = self.task(scene, def, hosts),
+                Item::Block(block) => {
+                    let (left, flow) = self.block(scene, block, hosts);
+                    hosts = left;
+                    if flow == Flow::EndPlay {
+                        return (hosts, flow);
+                    }
+                }
+                Item::Include(include) => {
+                    let (left, flow) = self.include(scene, include, hosts);
+                    hosts = left;
+                    if flow == Flow::EndPlay {
+                        return (hosts, flow);
+                    }
+                }
+                Item::Meta(action, common) => {
+                    let asked = self.where_holds(scene, &common.when, &hosts);
+                    match action {
+                        MetaAction::FlushHandlers => hosts = self.flush_handlers(scene, hosts),
+                        MetaAction::EndPlay | MetaAction::EndBatch if !asked.is_empty() => {
+                            return (hosts, Flow::EndPlay);
+                        }
+                        MetaAction::EndHost => {
+                            for host in &asked {
+                                self.hosts.state(host).ended = true;
+                            }
+                        }
+                        MetaAction::ClearHostErrors => {
+                            for host in scene.all {
+                                self.hosts.state(host).failed = false;
+                            }
+                        }
+                        MetaAction::EndPlay | MetaAction::EndBatch | MetaAction::Noop => {}
+                    }
+                }
+            }
+            let fatal = scene.play.any_errors_fatal && scene.all.iter().any(|h| self.hosts.is_out(h));
+            if fatal && !scene.rescued {
+                self.note("stopped: a host failed and the play says any_errors_fatal");
+                return (Vec::new(), Flow::EndPlay);
+            }
+        }
+        (hosts, Flow::Go)
+    }
+
+    fn block(&mut self, scene: &Scene<'_>, block: &Block, hosts: Vec<String>) -> (Vec<String>, Flow) {
+        let enclosure = enclosure_of(block, block.common.when.clone(), Default::default());
+        let body = scene.inside(enclosure.clone(), !block.rescue.is_empty());
+        let (mut fine, mut flow) = self.items(&body, &block.body, hosts.clone());
+        let plain = scene.inside(enclosure, false);
+        if !block.rescue.is_empty() {
+            let failed: Vec<String> =
+                hosts.iter().filter(|h| !fine.contains(h) && self.hosts.state(h).failed).cloned().collect();
+            for host in &failed {
+                self.hosts.state(host).failed = false;
+            }
+            if !failed.is_empty() {
+                let (rescued, rescue_flow) = self.items(&plain, &block.rescue, failed);
+                fine.extend(rescued);
+                if rescue_flow == Flow::EndPlay {
+                    flow = rescue_flow;
+                }
+            }
+        }
+        if !block.always.is_empty() {
+            // `always` runs also where the block failed; what failed stays failed.
+            let everybody: Vec<String> =
+                hosts.iter().filter(|h| self.hosts.state(h).unreachable.is_none()).cloned().collect();
+            let (after, always_flow) = self.items(&plain, &block.always, everybody);
+            fine.retain(|h| after.contains(h));
+            if always_flow == Flow::EndPlay {
+                flow = always_flow;
+            }
+        }
+        fine.sort_by_key(|h| hosts.iter().position(|x| x == h));
+        (fine, flow)
+    }
+
+    fn include(&mut self, scene: &Scene<'_>, include: &Include, hosts: Vec<String>) -> (Vec<String>, Flow) {
+        let mut fine = hosts.clone();
+        // Hosts may differ in condition, items and path, so each distinct (item, path) runs on the hosts that have it.
+        let mut rounds: Vec<(String, super::vars::Vars, Included, Vec<String>)> = Vec::new();
+        for host in &hosts {
+            let planned = self.plan_include(scene, include, host);
+            match planned {
+                Ok(plans) => {
+                    for (key, fixed, what) in plans {
+                        match rounds.iter_mut().find(|(k, ..)| *k == key) {
+                            Some((.., with)) => with.push(host.clone()),
+                            None => rounds.push((key, fixed, what, vec![host.clone()])),
+                        }
+                    }
+                }
+                Err(fault) => {
+                    let message = self.sources.show(&[fault], false);
+                    self.fail_include(scene, include, host, message);
+                    fine.retain(|h| h != host);
+                }
+            }
+        }
+        for (_, fixed, what, with) in rounds {
+            let with: Vec<String> = with.into_iter().filter(|h| fine.contains(h)).collect();
+            let block = match self.load_include(include, &what) {
+                Ok(block) => block,
+                Err(message) => {
+                    for host in &with {
+                        self.fail_include(scene, include, host, message.clone());
+                    }
+                    fine.retain(|h| !with.contains(h));
+                    continue;
+                }
+            };
+            let mut enclosure = enclosure_of(&block, Vec::new(), fixed);
+            let mut vars = include.common.vars.clone();
+            vars.extend(block.common.vars.iter().cloned());
+            enclosure.vars = Arc::new(vars);
+            enclosure.tags.extend(include.common.tags.iter().cloned());
+            let inside = scene.inside(enclosure, false);
+            let (left, flow) = self.items(&inside, &block.body, with.clone());
+            fine.retain(|h| !with.contains(h) || left.contains(h));
+            if flow == Flow::EndPlay {
+                return (fine, flow);
+            }
+        }
+        (fine, Flow::Go)
+    }
+
+    /// What one host includes: a key that is equal for equal work, fixed values, content.
+    fn plan_include(
+        &mut self,
+        scene: &Scene<'_>,
+        include: &Include,
+        host: &str,
+    ) -> Result<Vec<(String, super::vars::Vars, Included)>, crate::diagnostic::Fault> {
+        let items = self.loop_items(scene, &include.common, host)?;
+        let mut plans = Vec::new();
+        for item in items {
+            let mut fixed = super::vars::Vars::new();
+            if let Some(item) = &item {
+                fixed.insert(include.common.loop_control.loop_var.clone(), item.clone());
+            }
+            let scope = self.scope(scene, host, &include.common.vars, fixed.clone());
+            let conditions = scene.chain.iter().flat_map(|e| &e.when).chain(&include.common.when);
+            let conditions: Vec<Expr> = conditions.cloned().collect();
+            if !render::holds(&conditions, &scope.value())? {
+                continue;
+            }
+            let (what, name) = match &include.what {
+                Included::Loaded(_) => (include.what.clone(), String::new()),
+                Included::TasksAt(node) | Included::RoleAt(node) => {
+                    let rendered = render::render(node, &scope.value())?.unwrap_or_else(|| node.clone());
+                    let name = rendered.as_str().unwrap_or_default().to_owned();
+                    let what = match &include.what {
+                        Included::RoleAt(_) => Included::RoleAt(rendered),
+                        _ => Included::TasksAt(rendered),
+                    };
+                    (what, name)
+                }
+            };
+            let key = format!("{name}\0{}", item.map_or_else(String::new, |i| i.to_string()));
+            plans.push((key, fixed, what));
+        }
+        Ok(plans)
+    }
+
+    fn load_include(&mut self, include: &Include, what: &Included) -> Result<Block, String> {
+        let loaded = match what {
+            Included::Loaded(block) => return Ok((**block).clone()),
+            Included::TasksAt(node) => playbook::load_tasks(
+                include,
+                node.as_str().unwrap_or_default(),
+                &mut self.sources,
+                self.context,
+            ),
+            Included::RoleAt(node) => {
+                playbook::load_role(include, node.as_str().unwrap_or_default(), &mut self.sources, self.context)
+            }
+        };
+        loaded.map_err(|faults| self.sources.show(&faults, false))
+    }
+
+    fn fail_include(&mut self, scene: &Scene<'_>, include: &Include, host: &str, message: String) {
+        self.reporter.event(&Event::TaskStarted {
+            play: scene.play.name.clone(),
+            task: include.name.clone(),
+            kind: "include_tasks".into(),
+            hosts: vec![host.to_owned()],
+            handler: false,
+        });
+        let mut result = self.blank_result(scene, &include.name, "include_tasks", include.span, host);
+        result.outcome = crate::event::Outcome::Failed;
+        result.summary = message;
+        result.ignored = scene.rescued;
+        self.report(result);
+        self.hosts.state(host).failed = true;
+    }
+
+    /// The hosts on which the conditions hold; one that cannot be evaluated does not.
+    fn where_holds(&mut self, scene: &Scene<'_>, when: &[Expr], hosts: &[String]) -> Vec<String> {
+        let mut asked = Vec::new();
+        for host in hosts {
+            let scope = self.scope(scene, host, &[], Default::default());
+            if render::holds(when, &scope.value()).unwrap_or(false) {
+                asked.push(host.clone());
+            }
+        }
+        asked
+    }
+}

@@ -1,0 +1,98 @@
+//! Handlers: who notified whom, the flush, and what earlier runs still owe.
+
+use super::flow::Scene;
+use super::{Fleet, Mode};
+use crate::playbook::{Play, TaskDef};
+use crate::wire::{Request, Response};
+
+impl Fleet<'_> {
+    /// The names of the handlers that a task notifies; `listen` words become the handlers that listen.
+    pub(super) fn resolve_notify(&self, scene: &Scene<'_>, def: &TaskDef) -> Vec<String> {
+        let mut names = Vec::new();
+        for (word, _) in &def.common.notify {
+            for handler in &scene.play.handlers {
+                if (handler.name == *word || handler.common.listen.contains(word)) && !names.contains(&handler.name) {
+                    names.push(handler.name.clone());
+                }
+            }
+        }
+        names
+    }
+
+    /// Asks hosts what earlier runs owe them, so that it runs at the next flush.
+    pub(super) fn collect_owed(&mut self, hosts: &[String]) {
+        let may_come = self.cluster_changes;
+        let asked: Vec<&String> = hosts
+            .iter()
+            .filter(|host| self.hosts.send(host, may_come || self.mode == Mode::Apply, &Request::PendingHandlers).is_ok())
+            .collect();
+        for host in asked {
+            if let Ok(Response::PendingHandlers { handlers }) = self.hosts.answer(host, &mut |_, _| {}) {
+                self.owed.extend(handlers.into_iter().map(|handler| (host.clone(), handler)));
+            }
+        }
+    }
+
+    /// Runs the notified handlers of a play in the order they are written; returns the hosts still fine.
+    pub(super) fn flush_handlers(&mut self, scene: &Scene<'_>, mut hosts: Vec<String>) -> Vec<String> {
+        let inside = Scene { play: scene.play, all: scene.all, chain: scene.chain.clone(), rescued: false, handler: true };
+        for handler in &scene.play.handlers {
+            let due: Vec<String> = hosts
+                .iter()
+                .filter(|host| {
+                    self.owed.contains(&((*host).clone(), handler.name.clone()))
+                        || self.hosts.state(host).notified.contains(&handler.name)
+                })
+                .cloned()
+                .collect();
+            if due.is_empty() {
+                continue;
+            }
+            let left = self.task(&inside, handler, due.clone());
+            for host in &due {
+                if !left.contains(host) {
+                    continue;
+                }
+                self.hosts.state(host).notified.remove(&handler.name);
+                self.owed.remove(&(host.clone(), handler.name.clone()));
+                if self.mode == Mode::Apply {
+                    self.cross_out(host, &handler.name);
+                }
+            }
+            hosts.retain(|host| !due.contains(host) || left.contains(host));
+        }
+        hosts
+    }
+
+    fn cross_out(&mut self, host: &str, handler: &str) {
+        let request = Request::HandlerDone { handler: handler.to_owned() };
+        let answer = self.hosts.send(host, false, &request).and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
+        match answer {
+            Ok(Response::Done) => {}
+            Ok(Response::Error { message }) => {
+                self.note(format!("{host}: handler `{handler}` ran, but could not be crossed out: {message}"));
+            }
+            Ok(other) => self.note(format!("{host}: unexpected answer {other:?}")),
+            Err(error) => self.note(format!("{host}: handler `{handler}` ran, but could not be crossed out: {error}")),
+        }
+    }
+
+    /// At the end of a run: handlers that are still owed, and those that no play defines any more.
+    pub(super) fn tell_owed(&mut self, plays: &[&Play]) {
+        let known = |name: &str| plays.iter().any(|p| p.handlers.iter().any(|h| h.name == name));
+        let mut lines = Vec::new();
+        for (host, handler) in &self.owed {
+            if known(handler) {
+                lines.push(format!("{host} is still owed handler `{handler}`; the next apply runs it"));
+            } else {
+                lines.push(format!(
+                    "{host} is owed handler `{handler}` from an earlier run, but no play here defines it; \
+                     run the playbook that does, or remove it from /var/lib/converge/handlers.json"
+                ));
+            }
+        }
+        for line in lines {
+            self.note(line);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! From a task as written to a task for one host: variables, conditions, loop items, rendered and resolved arguments.
+
+use super::flow::Scene;
+use super::render::{self, Desk};
+use super::vars::{self, Layer, OMIT, Scope, Vars};
+use super::{Fleet, Mode};
+use crate::diagnostic::Fault;
+use crate::playbook::{Common, Expr, TaskDef};
+use crate::tasks::{AnyTask, ResolveError};
+use crate::yaml::Node;
+use minijinja::value::{Value, ValueKind};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A task ready for its host.
+pub struct Ready {
+    pub task: Arc<dyn AnyTask>,
+    pub notify: Vec<String>,
+}
+
+/// What came out of preparing.
+pub enum Prepared {
+    Ready(Ready),
+    /// A condition does not hold; the text says which.
+    Skip(String),
+    /// Check: it depends on what only an apply can know.
+    NotYet(String),
+    /// The playbook is wrong in a way that only showed now.
+    Fault(String),
+}
+
+/// Tasks whose arguments are the same on every host are decoded once.
+#[derive(Default)]
+pub struct Cache {
+    same_for_all: HashMap<usize, Arc<dyn AnyTask>>,
+}
+
+impl Fleet<'_> {
+    /// The variables a task of this scene sees on a host, weakest first: role defaults, inventory, facts and results,
+    /// play, blocks, task, loop item, extra vars. (Facts and results stand above play vars, as in Ansible.)
+    pub(super) fn scope(
+        &mut self,
+        scene: &Scene<'_>,
+        host: &str,
+        task_vars: &[(String, Node)],
+        fixed: Vars,
+    ) -> Arc<Scope> {
+        let mut layers = Vec::with_capacity(10 + scene.chain.len());
+        layers.push(Layer::Nodes(Arc::new(scene.play.defaults.clone())));
+        for enclosure in &scene.chain {
+            if !enclosure.defaults.is_empty() {
+                layers.push(Layer::Nodes(enclosure.defaults.clone()));
+            }
+        }
+        layers.push(Layer::Values(self.hosts.inventory_vars(host, self.inventory)));
+        if !scene.play.vars.is_empty() {
+            layers.push(Layer::Nodes(Arc::new(scene.play.vars.clone())));
+        }
+        for enclosure in &scene.chain {
+            if !enclosure.vars.is_empty() {
+                layers.push(Layer::Nodes(enclosure.vars.clone()));
+            }
+        }
+        if !task_vars.is_empty() {
+            layers.push(Layer::Nodes(Arc::new(task_vars.to_vec())));
+        }
+        layers.push(Layer::Values(self.hosts.vars(host)));
+        for enclosure in &scene.chain {
+            if !enclosure.fixed.is_empty() {
+                layers.push(Layer::Values(enclosure.fixed.clone()));
+            }
+        }
+        layers.push(Layer::Values(Arc::new(fixed)));
+        layers.push(Layer::Values(Arc::new(self.magic(scene, host))));
+        if !self.options.extra_vars.is_empty() {
+            layers.push(Layer::Values(Arc::new(self.options.extra_vars.clone())));
+        }
+        Scope::new(layers, self.doubt.clone())
+    }
+
+    /// Names that Ansible always provides.
+    fn magic(&mut self, scene: &Scene<'_>, host: &str) -> Vars {
+        let mut magic = Vars::new();
+        let groups: Vars = self
+            .inventory
+            .groups
+            .iter()
+            .map(|(name, hosts)| (name.clone(), Value::from_iter(hosts.iter().map(String::as_str))))
+            .chain([("all".to_owned(), Value::from_iter(self.inventory.hosts.iter().map(String::as_str)))])
+            .collect();
+        let names: Vec<&str> = self.inventory.groups_of(host).collect();
+        magic.insert("inventory_hostname".into(), host.into());
+        magic.insert("inventory_hostname_short".into(), host.split('.').next().unwrap_or(host).into());
+        magic.insert("group_names".into(), Value::from_iter(names));
+        magic.insert("groups".into(), Value::from_object(groups));
+        let play_hosts = Value::from_iter(scene.all.iter().map(String::as_str));
+        magic.insert("ansible_play_hosts".into(), play_hosts.clone());
+        magic.insert("ansible_play_hosts_all".into(), play_hosts.clone());
+        magic.insert("play_hosts".into(), play_hosts);
+        magic.insert("ansible_play_name".into(), scene.play.name.as_str().into());
+        magic.insert("ansible_check_mode".into(), (self.mode == Mode::Check).into());
+        magic.insert("playbook_dir".into(), scene.play.folder.display().to_string().into());
+        magic.insert("omit".into(), OMIT.into());
+        let everything = self.hosts.everything(self.inventory);
+        magic.insert("hostvars".into(), Value::from_object(everything));
+        magic
+    }
+
+    /// The items of a loop, or one `None` without a loop.
+    pub(super) fn loop_items(
+        &mut self,
+        scene: &Scene<'_>,
+        common: &Common,
+        host: &str,
+    ) -> Result<Vec<Option<Value>>, Fault> {
+        let Some(node) = &common.loop_ else { return Ok(vec![None]) };
+        let scope = self.scope(scene, host, &common.vars, Vars::new());
+        let value = vars::to_value(node, &scope.value()).map_err(|e| render::fault_in(node.span, &e))?;
+        if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
+            let message = format!("`loop` wants a list, this is {}", value.kind());
+            return Err(Fault::new(node.span, message).help("a mapping becomes a list with `| dict2items`"));
+        }
+        let mut items = Vec::new();
+        for item in value.try_iter().map_err(|e| render::fault_in(node.span, &e))? {
+            match item.kind() {
+                ValueKind::Seq if common.loop_flatten => {
+                    items.extend(item.try_iter().map_err(|e| render::fault_in(node.span, &e))?.map(Some));
+                }
+                _ => items.push(Some(item)),
+            }
+        }
+        Ok(items)
+    }
+
+    /// Conditions, rendering, decoding, resolving; facts are gathered when something asks for them.
+    pub(super) fn prepare(
+        &mut self,
+        scene: &Scene<'_>,
+        def: &TaskDef,
+        host: &str,
+        item: Option<(usize, Value)>,
+    ) -> Prepared {
+        let conditions: Vec<Expr> =
+            scene.chain.iter().flat_map(|e| &e.when).chain(&def.common.when).cloned().collect();
+        let literal = render::is_static(&def.args);
+        if conditions.is_empty() && literal && let Some(task) = self.cached(def) {
+            return Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def) });
+        }
+        for attempt in 0..2 {
+            self.doubt_reset();
+            let fixed = loop_vars(&def.common, item.clone());
+            let scope = self.scope(scene, host, &def.common.vars, fixed);
+            let prepared = self.prepare_in(scene, def, &conditions, scope.value(), literal && item.is_none());
+            let (not_yet, wants_facts) = {
+                let doubt = self.doubt.lock().expect("no panic while holding");
+                (doubt.not_yet.clone(), doubt.wants_facts)
+            };
+            let has_facts = self.hosts.state(host).has_facts;
+            if wants_facts && !has_facts && attempt == 0 && matches!(prepared, Prepared::Fault(_) | Prepared::Skip(_) | Prepared::Ready(_)) {
+                self.gather_facts(host);
+                continue;
+            }
+            return match (prepared, not_yet) {
+                // Skipped or wrong because of something that cannot be known: that is neither.
+                (Prepared::Skip(_) | Prepared::Fault(_), Some(why)) => Prepared::NotYet(why),
+                (prepared, _) => prepared,
+            };
+        }
+        Prepared::Fault("facts could not be gathered".into())
+    }
+
+    fn prepare_in(
+        &mut self,
+        scene: &Scene<'_>,
+        def: &TaskDef,
+        conditions: &[Expr],
+        scope: Value,
+        literal: bool,
+    ) -> Prepared {
+        let show = |fleet: &Self, fault: Fault| Prepared::Fault(fleet.sources.show(&[fault], false));
+        for condition in conditions {
+            match render::holds(std::slice::from_ref(condition), &scope) {
+                Ok(true) => {}
+                Ok(false) => return Prepared::Skip(format!("`{}` is false", condition.text)),
+                Err(fault) => return show(self, fault),
+            }
+        }
+        let args = match render::render(&def.args, &scope) {
+            Ok(Some(args)) => args,
+            Ok(None) => return Prepared::Skip("its arguments are omitted".into()),
+            Err(fault) => return show(self, fault),
+        };
+        let mut task = match (def.kind.decode)(&args) {
+            Ok(task) => task,
+            Err(faults) => return Prepared::Fault(self.sources.show(&faults, false)),
+        };
+        let desk = Desk { folder: &def.folder, scope, used_variables: Cell::new(false) };
+        match task.resolve(&desk) {
+            Ok(()) => {}
+            Err(ResolveError::NotYet(why)) => return Prepared::NotYet(why),
+            Err(ResolveError::Fault(why)) => {
+                let place = self.sources.place(def.span);
+                return Prepared::Fault(format!("{place}: {why}"));
+            }
+        }
+        let task: Arc<dyn AnyTask> = Arc::from(task);
+        if literal && !desk.used_variables.get() {
+            self.cache.same_for_all.insert(std::ptr::from_ref(def) as usize, task.clone());
+        }
+        Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def) })
+    }
+
+    fn cached(&self, def: &TaskDef) -> Option<Arc<dyn AnyTask>> {
+        self.cache.same_for_all.get(&(std::ptr::from_ref(def) as usize)).cloned()
+    }
+
+    pub(super) fn doubt_reset(&self) {
+        *self.doubt.lock().expect("no panic while holding") = Default::default();
+    }
+}
+
+pub fn loop_vars(common: &Common, item: Option<(usize, Value)>) -> Vars {
+    let mut fixed = Vars::new();
+    if let Some((index, item)) = item {
+        fixed.insert(common.loop_control.loop_var.clone(), item);
+        if let Some(name) = &common.loop_control.index_var {
+            fixed.insert(name.clone(), index.into());
+        }
+    }
+    fixed
+}

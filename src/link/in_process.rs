@@ -1,0 +1,69 @@
+//! An agent in a thread of this process, behind the same byte pipe and frames as any other.
+
+use super::{Link, LinkError};
+use crate::event::Mode;
+use crate::host::{ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
+use serde_json::Value as Json;
+use std::io::{BufReader, BufWriter};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Starts an agent for a host that is made inside its thread.
+pub fn in_process(
+    name: &str,
+    mode: Mode,
+    make: impl FnOnce() -> Box<dyn Host> + Send + 'static,
+) -> Result<Link, LinkError> {
+    let lost = |e: std::io::Error| LinkError::Lost { host: name.to_owned(), why: e.to_string() };
+    let (near, far) = UnixStream::pair().map_err(lost)?;
+    let far_input = far.try_clone().map_err(lost)?;
+    std::thread::Builder::new()
+        .name(format!("agent {name}"))
+        .spawn(move || {
+            let mut output = BufWriter::new(far);
+            // The link's end sees a closed pipe; there is nobody else to tell.
+            let _ = crate::agent::serve(&mut BufReader::new(far_input), &mut output, make());
+        })
+        .map_err(lost)?;
+    let input = BufReader::new(near.try_clone().map_err(lost)?);
+    Link::open(name, mode, input, near)
+}
+
+/// A host that will only exist after changes that are predicted: every look says so.
+pub struct FutureHost {
+    pub name: String,
+    pub why: String,
+}
+
+impl FutureHost {
+    fn not_yet<T>(&self) -> Result<T, LookError> {
+        Err(LookError::NotYet { why: self.why.clone() })
+    }
+}
+
+impl Probe for FutureHost {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn read(&self, _path: &Path) -> Result<Option<Vec<u8>>, LookError> {
+        self.not_yet()
+    }
+    fn stat(&self, _path: &Path) -> Result<Option<Stat>, LookError> {
+        self.not_yet()
+    }
+    fn list(&self, _dir: &Path) -> Result<Option<Vec<String>>, LookError> {
+        self.not_yet()
+    }
+    fn query(&self, _query: &Query) -> Result<Output, LookError> {
+        self.not_yet()
+    }
+    fn api(&self, _get: &ApiGet) -> Result<Json, LookError> {
+        self.not_yet()
+    }
+}
+
+impl Host for FutureHost {
+    fn perform(&self, _step: &Step) -> Result<Output, StepError> {
+        Err(StepError::Look(LookError::NotYet { why: self.why.clone() }))
+    }
+}
