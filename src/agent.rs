@@ -118,4 +118,3 @@ fn perform(ground: &Ground, steps: &[Step], notify: &[String], output: &mut impl
     };
     Response::Perform { result, provisional: Vec::new() }
 }
-

@@ -226,12 +226,9 @@ impl Fleet<'_> {
     fn load_include(&mut self, include: &Include, what: &Included) -> Result<Block, String> {
         let loaded = match what {
             Included::Loaded(block) => return Ok((**block).clone()),
-            Included::TasksAt(node) => playbook::load_tasks(
-                include,
-                node.as_str().unwrap_or_default(),
-                &mut self.sources,
-                self.context,
-            ),
+            Included::TasksAt(node) => {
+                playbook::load_tasks(include, node.as_str().unwrap_or_default(), &mut self.sources, self.context)
+            }
             Included::RoleAt(node) => {
                 playbook::load_role(include, node.as_str().unwrap_or_default(), &mut self.sources, self.context)
             }

@@ -24,7 +24,9 @@ impl Fleet<'_> {
         let may_come = self.cluster_changes;
         let asked: Vec<&String> = hosts
             .iter()
-            .filter(|host| self.hosts.send(host, may_come || self.mode == Mode::Apply, &Request::PendingHandlers).is_ok())
+            .filter(|host| {
+                self.hosts.send(host, may_come || self.mode == Mode::Apply, &Request::PendingHandlers).is_ok()
+            })
             .collect();
         for host in asked {
             if let Ok(Response::PendingHandlers { handlers }) = self.hosts.answer(host, &mut |_, _| {}) {
@@ -35,7 +37,8 @@ impl Fleet<'_> {
 
     /// Runs the notified handlers of a play in the order they are written; returns the hosts still fine.
     pub(super) fn flush_handlers(&mut self, scene: &Scene<'_>, mut hosts: Vec<String>) -> Vec<String> {
-        let inside = Scene { play: scene.play, all: scene.all, chain: scene.chain.clone(), rescued: false, handler: true };
+        let inside =
+            Scene { play: scene.play, all: scene.all, chain: scene.chain.clone(), rescued: false, handler: true };
         for handler in &scene.play.handlers {
             let due: Vec<String> = hosts
                 .iter()

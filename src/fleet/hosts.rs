@@ -105,11 +105,7 @@ impl<'a> Hosts<'a> {
         self.link(host, may_come)?.send(request)
     }
 
-    pub fn answer(
-        &mut self,
-        host: &str,
-        progress: &mut dyn FnMut(String, Option<f32>),
-    ) -> Result<Response, LinkError> {
+    pub fn answer(&mut self, host: &str, progress: &mut dyn FnMut(String, Option<f32>)) -> Result<Response, LinkError> {
         match self.links.get_mut(host) {
             Some(link) => link.answer(progress),
             None => Err(LinkError::Lost { host: host.to_owned(), why: "there is no link".into() }),

@@ -52,7 +52,7 @@ impl Fleet<'_> {
             fixed.insert(name.clone(), value);
         }
         let scope = self.scope(scene, host, &common.vars, fixed).value();
-        let mut holds = |conditions: &[Expr]| {
+        let holds = |conditions: &[Expr]| {
             self.doubt_reset();
             let held = render::holds(conditions, &scope);
             let not_yet = self.doubt.lock().expect("no panic while holding").not_yet.take();

@@ -107,11 +107,8 @@ impl<'a> Fleet<'a> {
             if !self.play(play) {
                 let left: Vec<&str> = plays[at + 1..].iter().map(|p| p.name.as_str()).collect();
                 if !left.is_empty() {
-                    let message = format!(
-                        "stopped: no host of play `{}` can go on; not run: {}",
-                        play.name,
-                        left.join(", ")
-                    );
+                    let message =
+                        format!("stopped: no host of play `{}` can go on; not run: {}", play.name, left.join(", "));
                     self.reporter.event(&Event::Note { message });
                 }
                 break;

@@ -141,10 +141,12 @@ impl Fleet<'_> {
         host: &str,
         item: Option<(usize, Value)>,
     ) -> Prepared {
-        let conditions: Vec<Expr> =
-            scene.chain.iter().flat_map(|e| &e.when).chain(&def.common.when).cloned().collect();
+        let conditions: Vec<Expr> = scene.chain.iter().flat_map(|e| &e.when).chain(&def.common.when).cloned().collect();
         let literal = render::is_static(&def.args);
-        if conditions.is_empty() && literal && let Some(task) = self.cached(def) {
+        if conditions.is_empty()
+            && literal
+            && let Some(task) = self.cached(def)
+        {
             return Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def) });
         }
         for attempt in 0..2 {
@@ -157,7 +159,11 @@ impl Fleet<'_> {
                 (doubt.not_yet.clone(), doubt.wants_facts)
             };
             let has_facts = self.hosts.state(host).has_facts;
-            if wants_facts && !has_facts && attempt == 0 && matches!(prepared, Prepared::Fault(_) | Prepared::Skip(_) | Prepared::Ready(_)) {
+            if wants_facts
+                && !has_facts
+                && attempt == 0
+                && matches!(prepared, Prepared::Fault(_) | Prepared::Skip(_) | Prepared::Ready(_))
+            {
                 self.gather_facts(host);
                 continue;
             }

@@ -346,10 +346,8 @@ impl Fleet<'_> {
         let Some(kind) = registry::find("setup") else { return };
         let Ok(task) = (kind.from_json)(serde_json::json!({})) else { return };
         let request = Request::Run { task: wire(task.as_ref()), notify: Vec::new(), look_only: true };
-        let answer = self
-            .hosts
-            .send(host, self.may_come(host), &request)
-            .and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
+        let answer =
+            self.hosts.send(host, self.may_come(host), &request).and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
         if let Ok(Response::Run(result)) = answer
             && let Some(Json::Object(facts)) = result.data.get("ansible_facts")
         {

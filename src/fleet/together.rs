@@ -297,7 +297,8 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             if made.contains_key(host) {
                 continue;
             }
-            let answer = HostResult::new(Status::Failed, format!("`{}` gave no verdict for this host", self.def.kind.name));
+            let answer =
+                HostResult::new(Status::Failed, format!("`{}` gave no verdict for this host", self.def.kind.name));
             failed.extend(refuse(self.fleet, self.scene, self.def, self.name, std::slice::from_ref(host), answer));
         }
         for (host, made) in made {

@@ -2,7 +2,7 @@
 
 use crate::template;
 use crate::yaml::{Node, Value as Yaml};
-use minijinja::value::{Enumerator, Object, Serde, Value};
+use minijinja::value::{Enumerator, Object, Serde, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
@@ -172,5 +172,8 @@ pub fn defined(expression: &str, value: Value) -> Result<Value, Error> {
         return Err(Error::new(ErrorKind::UndefinedError, format!("`{expression}` is not defined")));
     }
     // An error that a variable carries shows only when the value is used.
-    value.validate()
+    if value.kind() == ValueKind::Invalid {
+        return Err(Error::new(ErrorKind::InvalidOperation, value.to_string()));
+    }
+    Ok(value)
 }

@@ -118,7 +118,29 @@ pub trait Host: Probe {
     fn perform(&self, step: &Step) -> Result<Output, StepError>;
 }
 
-impl Probe for Box<dyn Host> {
+/// Holding a host is enough to look at it.
+impl<H: Probe + ?Sized> Probe for Box<H> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
+        (**self).read(path)
+    }
+    fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
+        (**self).stat(path)
+    }
+    fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
+        (**self).list(dir)
+    }
+    fn query(&self, query: &Query) -> Result<Output, LookError> {
+        (**self).query(query)
+    }
+    fn api(&self, get: &ApiGet) -> Result<serde_json::Value, LookError> {
+        (**self).api(get)
+    }
+}
+
+impl<H: Probe + ?Sized> Probe for &H {
     fn name(&self) -> &str {
         (**self).name()
     }

@@ -1,9 +1,10 @@
 //! Ways to a host, each giving a byte pipe with an agent behind it. A link that is cut, hangs or talks nonsense is an
 //! error with a name, never an answer.
 
-pub mod api;
+mod api;
 mod in_process;
 
+pub use api::ApiHost;
 pub use in_process::{FutureHost, in_process};
 
 use crate::event::Mode;
