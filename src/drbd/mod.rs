@@ -13,3 +13,6 @@ pub mod res;
 pub mod resource;
 pub mod status;
 pub mod words;
+
+#[cfg(test)]
+mod recordings_tests;
