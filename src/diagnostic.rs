@@ -1,5 +1,7 @@
 //! Faults in files that people write, each with its place, printed as a caret under the word.
 
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,11 +25,20 @@ pub struct Fault {
     pub help: Option<String>,
     /// A second place that matters, with its label ("first written here").
     pub also: Option<(Span, String)>,
+    pub severity: Severity,
+}
+
+/// Whether a fault stops the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    /// Worth telling; the run goes on.
+    Warning,
 }
 
 impl Fault {
     pub fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), label: None, help: None, also: None }
+        Self { span, message: message.into(), label: None, help: None, also: None, severity: Severity::Error }
     }
 
     pub fn label(mut self, label: impl Into<String>) -> Self {
@@ -40,13 +51,19 @@ impl Fault {
         self
     }
 
+    /// Makes it a warning.
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
         self.also = Some((span, label.into()));
         self
     }
 }
 
-/// Every file read in a run, so that a [`Span`] can be shown.
+/// Every file read in a run, so that a [`Span`] can be shown. Clones share the texts.
 #[derive(Debug, Default, Clone)]
 pub struct Sources {
     files: Vec<Source>,
@@ -56,11 +73,16 @@ pub struct Sources {
 struct Source {
     path: PathBuf,
     text: Arc<str>,
+    /// Where each line begins.
+    lines: Arc<[usize]>,
 }
 
 impl Sources {
     pub fn add(&mut self, path: impl Into<PathBuf>, text: impl Into<Arc<str>>) -> u32 {
-        self.files.push(Source { path: path.into(), text: text.into() });
+        let text = text.into();
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(ends).collect();
+        self.files.push(Source { path: path.into(), text, lines });
         (self.files.len() - 1) as u32
     }
 
@@ -72,29 +94,48 @@ impl Sources {
         &self.files[file as usize].text
     }
 
+    /// The files read so far, in the order of reading.
+    pub fn files(&self) -> impl Iterator<Item = (u32, &Path)> {
+        self.files.iter().enumerate().map(|(at, source)| (at as u32, source.path.as_path()))
+    }
+
+    /// What is written at a place.
+    pub fn written(&self, span: Span) -> &str {
+        self.text(span.file).get(span.start..span.end).unwrap_or_default()
+    }
+
     /// 1-based line and column (in characters) of a span's start.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let text = self.text(span.file);
-        let before = &text[..span.start.min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
-        (line, column)
+        let source = &self.files[span.file as usize];
+        let start = source.text.floor_char_boundary(span.start);
+        let line = source.lines.partition_point(|begin| *begin <= start);
+        (line, source.text[source.lines[line - 1]..start].chars().count() + 1)
     }
 
     /// `file:line`, as events carry it.
     pub fn place(&self, span: Span) -> String {
         format!("{}:{}", self.path(span.file).display(), self.line_column(span).0)
     }
-
-    /// The faults as text for a terminal, sorted by place; colour only when asked for.
-    pub fn show(&self, faults: &[Fault], colour: bool) -> String {
-        let _ = colour;
-        faults
-            .iter()
-            .map(|f| {
-                let (line, column) = self.line_column(f.span);
-                format!("error: {}\n --> {}:{line}:{column}\n", f.message, self.path(f.span.file).display())
-            })
-            .collect()
-    }
 }
+
+/// "did you mean `content`?", if one of the words known is close to what was written.
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    closest(written, known).map(|word| format!("did you mean `{word}`?"))
+}
+
+/// The nearest known word: at most a third of its letters wrong, `-` for `_` and case not counted.
+pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |word: &str| word.to_lowercase().replace('-', "_");
+    let wanted = plain(written);
+    let allowed = (wanted.chars().count() / 3).clamp(1, 4);
+    known
+        .into_iter()
+        .filter(|word| word.len().abs_diff(wanted.len()) <= allowed)
+        .map(|word| (strsim::damerau_levenshtein(&wanted, &plain(word)), word))
+        .filter(|(distance, word)| *distance <= allowed && *distance < word.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,13 +38,13 @@ impl Kind {
             touches: T::TOUCHES,
             free_form: T::FREE_FORM,
             schema: || schemars::schema_for!(T),
-            check: |node| match yaml::check::<T>(&free_form::<T>(node)) {
+            check: |node| match yaml::check_as::<T>(&free_form::<T>(node), Some(T::KIND)) {
                 Ok(Some(task)) => arg_faults(&task, node),
                 Ok(None) => Vec::new(),
                 Err(faults) => faults,
             },
             decode: |node| {
-                let task: T = yaml::decode(&free_form::<T>(node))?;
+                let task: T = yaml::decode_as(&free_form::<T>(node), Some(T::KIND))?;
                 let faults = arg_faults(&task, node);
                 if faults.is_empty() { Ok(Box::new(task)) } else { Err(faults) }
             },
