@@ -32,7 +32,6 @@ fn shows_both_places() {
     sources.add("x.yml", text);
     let again = Span { file: 0, start: 10, end: 11 };
     let fault = Fault::new(again, "`a` is written twice").label("again here").also(span(text, "a"), "first here");
-    println!("{}", sources.show(&[fault.clone()], false));
     let shown = sources.show(&[fault], false);
     assert!(shown.contains("3 | a: 3\n  | ^ again here"), "{shown}");
     assert!(shown.contains("1 | a: 1\n  | - first here"), "{shown}");
@@ -55,7 +54,6 @@ fn cuts_long_lines_and_keeps_the_column() {
     let mut sources = Sources::default();
     sources.add("x.yml", text.as_str());
     let shown = sources.show(&[Fault::new(span(&text, "needle"), "found")], false);
-    println!("{shown}");
     assert!(shown.len() < 2000, "{}", shown.len());
     assert!(shown.contains("x.yml:1:100001"));
     assert!(shown.contains("^^^^^^"));
@@ -74,8 +72,6 @@ fn any_place_can_be_shown() {
             assert!(sources.show(&[fault], false).contains("error: here"));
         }
     }
-    println!("{}", sources.show(&[Fault::new(Span { file: 1, start: 0, end: 0 }, "the file is empty")], false));
-    println!("{}", sources.show(&[Fault::new(Span { file: 0, start: 19, end: 19 }, "at the end")], false));
 }
 
 #[test]
