@@ -225,3 +225,10 @@ fn batches(play: &Play, hosts: &[String]) -> Vec<Vec<String>> {
     }
     all
 }
+
+pub use task::selected_by_tags;
+
+/// Extra variables as the templates see them.
+pub fn vars_of(json: &std::collections::BTreeMap<String, serde_json::Value>) -> Vars {
+    json.iter().map(|(k, v)| (k.clone(), vars::from_json(v))).collect()
+}

@@ -1,1 +1,8 @@
-//! Being written.
+//! Reporters: they know events and nothing else. Data goes to standard output, talk and progress to standard error.
+
+mod json;
+mod progress;
+mod terminal;
+
+pub use json::{Json, JsonLines};
+pub use terminal::{Style, Terminal};

@@ -12,6 +12,7 @@ pub(crate) mod fake;
 pub mod managed;
 mod program;
 pub mod registry;
+pub mod setup;
 pub mod shell;
 pub mod template;
 mod verdict;

@@ -91,4 +91,4 @@ pub fn find(name: &str) -> Option<&'static Kind> {
 }
 
 pub static KINDS: &[Kind] =
-    &[Kind::of::<super::command::Command>(), Kind::of::<super::copy::Copy>(), Kind::of::<super::template::Template>()];
+    &[Kind::of::<super::command::Command>(), Kind::of::<super::copy::Copy>(), Kind::of::<super::setup::Setup>(), Kind::of::<super::template::Template>()];

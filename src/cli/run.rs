@@ -1,0 +1,178 @@
+//! `converge check` and `converge apply`.
+
+use super::{Output, load};
+use crate::diagnostic::Sources;
+use crate::event::{Mode, Reporter};
+use crate::exit;
+use crate::fleet::{self, Fleet, vars_of};
+use crate::inventory::{Inventory, select};
+use crate::link::Connect;
+use crate::playbook::{Item, Play, Playbook};
+use crate::report::{Json, JsonLines, Style, Terminal};
+use clap::Parser;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Playbooks
+    #[arg(required = true)]
+    playbooks: Vec<PathBuf>,
+    /// Use the embedded cluster; its state lives in DIR
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = ".lab")]
+    lab: Option<PathBuf>,
+    /// Only these hosts (a pattern, as in `hosts:`)
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+    /// Only tasks with one of these tags
+    #[arg(short, long, value_delimiter = ',')]
+    tags: Vec<String>,
+    /// No tasks with one of these tags
+    #[arg(long, value_delimiter = ',')]
+    skip_tags: Vec<String>,
+    /// Variables that win over all others: key=value, JSON, or @FILE
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    extra_vars: Vec<String>,
+    /// How results are written to standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// Hosts at a time (0: all)
+    #[arg(long, default_value_t = 0)]
+    forks: usize,
+    /// Begin with the task of this name
+    #[arg(long, value_name = "NAME")]
+    start_at_task: Option<String>,
+    /// List the tasks that would run, and stop
+    #[arg(long)]
+    list_tasks: bool,
+    /// List the hosts of each play, and stop
+    #[arg(long)]
+    list_hosts: bool,
+    /// Hide diffs
+    #[arg(long)]
+    no_diff: bool,
+    /// Say more: also why tasks were ok or skipped
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub fn run(args: &Args, mode: Mode) -> u8 {
+    let extra = match load::extra_vars(&args.extra_vars) {
+        Ok(extra) => extra,
+        Err(why) => return super::complain(exit::USAGE, why),
+    };
+    let (inventory, connect): (Inventory, Box<dyn Connect>) = match ground(args, mode) {
+        Ok(ground) => ground,
+        Err(why) => return super::complain(exit::USAGE, why),
+    };
+    let context = load::context(Some(&inventory), &extra);
+    let mut sources = Sources::default();
+    let playbooks = match load::playbooks(&args.playbooks, &mut sources, &context) {
+        Ok(playbooks) => playbooks,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return exit::USAGE;
+        }
+    };
+    if let Some(limit) = &args.limit
+        && let Err(why) = select(&inventory, &[limit])
+    {
+        return super::complain(exit::USAGE, format!("--limit: {why}"));
+    }
+    let options = fleet::Options {
+        limit: args.limit.clone(),
+        tags: args.tags.iter().cloned().collect(),
+        skip_tags: args.skip_tags.iter().cloned().collect(),
+        extra_vars: vars_of(&extra),
+        forks: args.forks,
+        start_at_task: args.start_at_task.clone(),
+    };
+    if args.list_hosts || args.list_tasks {
+        return list(args, &playbooks, &inventory, &options);
+    }
+    if let Some(name) = &options.start_at_task
+        && !playbooks.iter().flat_map(|p| &p.plays).any(|p| names(&p.tasks).contains(&name.as_str()))
+    {
+        return super::complain(exit::USAGE, format!("--start-at-task: no task is named `{name}`"));
+    }
+    let out = std::io::stdout();
+    let mut reporter: Box<dyn Reporter> = match args.output {
+        Output::Json => Box::new(Json::new(out)),
+        Output::Jsonl => Box::new(JsonLines::new(out)),
+        Output::Text => {
+            let style = Style {
+                colour: super::colour(&out),
+                progress: super::colour(&std::io::stderr()) && std::io::stderr().is_terminal(),
+                diff: !args.no_diff,
+                verbose: args.verbose,
+            };
+            Box::new(Terminal::new(out, style))
+        }
+    };
+    Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter.as_mut()).run(&playbooks)
+}
+
+/// Where the run takes place.
+fn ground(args: &Args, _mode: Mode) -> Result<(Inventory, Box<dyn Connect>), String> {
+    match &args.lab {
+        Some(dir) => super::lab::ground(dir),
+        None => Ok((Inventory::localhost(), Box::new(crate::link::ThisMachine))),
+    }
+}
+
+fn list(args: &Args, playbooks: &[Playbook], inventory: &Inventory, options: &fleet::Options) -> u8 {
+    for play in playbooks.iter().flat_map(|p| &p.plays) {
+        println!("{}", play.name);
+        if args.list_hosts {
+            let patterns: Vec<&str> = play.hosts.iter().map(|(p, _)| p.as_str()).collect();
+            for host in select(inventory, &patterns).unwrap_or_default() {
+                println!("  {host}");
+            }
+        }
+        if args.list_tasks {
+            list_items(play, &play.tasks, options, 1);
+        }
+    }
+    exit::OK
+}
+
+fn list_items(play: &Play, items: &[Item], options: &fleet::Options, depth: usize) {
+    for item in items {
+        match item {
+            Item::Task(def) => {
+                let tags: Vec<&str> = def.common.tags.iter().chain(&play.tags).map(String::as_str).collect();
+                if fleet::selected_by_tags(&tags, options) {
+                    let tags = if tags.is_empty() { String::new() } else { format!("  [{}]", tags.join(", ")) };
+                    println!("{:indent$}{} ({}){tags}", "", def.name, def.kind.name, indent = depth * 2);
+                }
+            }
+            Item::Block(block) => {
+                for part in [&block.body, &block.rescue, &block.always] {
+                    list_items(play, part, options, depth);
+                }
+            }
+            Item::Include(include) => {
+                println!("{:indent$}{} (include)", "", include.name, indent = depth * 2);
+                if let crate::playbook::Included::Loaded(block) = &include.what {
+                    list_items(play, &block.body, options, depth + 1);
+                }
+            }
+            Item::Meta(..) => {}
+        }
+    }
+}
+
+fn names(items: &[Item]) -> Vec<&str> {
+    items
+        .iter()
+        .flat_map(|item| match item {
+            Item::Task(def) => vec![def.name.as_str()],
+            Item::Block(block) => [&block.body, &block.rescue, &block.always].into_iter().flat_map(|p| names(p)).collect(),
+            Item::Include(include) => match &include.what {
+                crate::playbook::Included::Loaded(block) => names(&block.body),
+                _ => Vec::new(),
+            },
+            Item::Meta(..) => Vec::new(),
+        })
+        .collect()
+}

@@ -1,0 +1,264 @@
+//! A run for a person: one line a task and outcome, hosts that agree on one line, diffs once, a summary to act on.
+
+use super::progress::Progress;
+use crate::event::{Event, Mode, Outcome, Reporter, TaskResult, Totals};
+use anstyle::{AnsiColor, Style as Paint};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    pub colour: bool,
+    /// A moving line on standard error.
+    pub progress: bool,
+    pub diff: bool,
+    pub verbose: bool,
+}
+
+pub struct Terminal<W> {
+    out: W,
+    style: Style,
+    mode: Mode,
+    playbooks: Vec<String>,
+    progress: Option<Progress>,
+    /// Results of the task being shown; hosts that agree are shown together.
+    open: Vec<TaskResult>,
+    hosts: BTreeMap<String, Totals>,
+    host_order: Vec<String>,
+    needs_a_person: Vec<TaskResult>,
+}
+
+/// Where the columns stand.
+const NAME_COLUMN: usize = 10;
+const HOSTS_COLUMN: usize = 64;
+
+impl<W: Write> Terminal<W> {
+    pub fn new(out: W, style: Style) -> Self {
+        Self {
+            out,
+            style,
+            mode: Mode::Check,
+            playbooks: Vec::new(),
+            progress: None,
+            open: Vec::new(),
+            hosts: BTreeMap::new(),
+            host_order: Vec::new(),
+            needs_a_person: Vec::new(),
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        let out = &mut self.out;
+        // A reader that went away is no reason to stop converging.
+        let mut write = || drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        match &self.progress {
+            Some(progress) => progress.above(write),
+            None => write(),
+        }
+    }
+
+    fn paint(&self, paint: Paint, text: &str) -> String {
+        if self.style.colour { format!("{paint}{text}{paint:#}") } else { text.to_owned() }
+    }
+
+    fn outcome(&self, outcome: Outcome, provisional: bool) -> String {
+        let (word, paint) = match outcome {
+            Outcome::Ok => ("ok", AnsiColor::Green.on_default()),
+            Outcome::Drifted => ("drifted", AnsiColor::Yellow.on_default()),
+            Outcome::Changed => ("changed", AnsiColor::Yellow.on_default().bold()),
+            Outcome::Skipped => ("skipped", Paint::new().dimmed()),
+            Outcome::Blocked => ("blocked", AnsiColor::Red.on_default().bold()),
+            Outcome::Failed => ("failed", AnsiColor::Red.on_default().bold()),
+            Outcome::Unreachable => ("unreach.", AnsiColor::Magenta.on_default().bold()),
+        };
+        let mark = if provisional { "?" } else { "" };
+        self.paint(paint, &format!("{:<width$}", format!("{word}{mark}"), width = NAME_COLUMN))
+    }
+
+    /// Shows the results of the task that just ended.
+    fn flush(&mut self) {
+        let results = std::mem::take(&mut self.open);
+        let mut groups: Vec<(TaskResult, Vec<String>)> = Vec::new();
+        for result in results {
+            let same = |other: &TaskResult| {
+                other.outcome == result.outcome
+                    && other.summary == result.summary
+                    && other.diff == result.diff
+                    && other.item == result.item
+                    && other.warnings == result.warnings
+                    && other.provisional == result.provisional
+            };
+            match groups.iter_mut().find(|(first, _)| same(first)) {
+                Some((_, hosts)) => hosts.push(result.host.clone()),
+                None => groups.push((result.clone(), vec![result.host])),
+            }
+        }
+        let mut text = String::new();
+        for (result, hosts) in &groups {
+            self.group(&mut text, result, hosts);
+        }
+        if !text.is_empty() {
+            self.print(&text);
+        }
+    }
+
+    fn group(&self, text: &mut String, result: &TaskResult, hosts: &[String]) {
+        let mut name = result.task.clone();
+        if result.handler {
+            name = format!("handler: {name}");
+        }
+        if let Some(item) = &result.item {
+            name = format!("{name} [{item}]");
+        }
+        let hosts = self.paint(Paint::new().dimmed(), &hosts.join(" "));
+        let width = HOSTS_COLUMN - NAME_COLUMN - 2;
+        let _ = writeln!(text, "  {}{name:<width$} {hosts}", self.outcome(result.outcome, result.provisional));
+        let quiet = matches!(result.outcome, Outcome::Ok | Outcome::Skipped) && !self.style.verbose;
+        if !quiet && !result.summary.is_empty() {
+            self.indented(text, Paint::new(), &result.summary);
+        }
+        if let (Some(reason), false) = (&result.provisional_reason, quiet) {
+            self.indented(text, Paint::new().dimmed(), &format!("provisional: {reason}"));
+        }
+        for warning in &result.warnings {
+            self.indented(text, AnsiColor::Yellow.on_default(), &format!("warning: {warning}"));
+        }
+        if self.style.diff {
+            for line in result.diff.lines() {
+                let paint = match line.as_bytes().first() {
+                    Some(b'+') => AnsiColor::Green.on_default(),
+                    Some(b'-') => AnsiColor::Red.on_default(),
+                    Some(b'@') => AnsiColor::Cyan.on_default(),
+                    _ => Paint::new(),
+                };
+                self.indented(text, paint, line);
+            }
+        }
+        if result.ignored && matches!(result.outcome, Outcome::Failed | Outcome::Blocked) {
+            self.indented(text, Paint::new().dimmed(), "ignored, as the playbook says");
+        }
+    }
+
+    fn indented(&self, text: &mut String, paint: Paint, words: &str) {
+        for line in words.lines() {
+            let _ = writeln!(text, "  {:NAME_COLUMN$}{}", "", self.paint(paint, line));
+        }
+    }
+
+    fn summary(&mut self, totals: &Totals, exit: u8, took_ms: u64) {
+        let mut text = String::new();
+        let bold = Paint::new().bold();
+        let _ = writeln!(text, "\n{}", self.paint(bold, "Summary"));
+        type Column = (&'static str, fn(&Totals) -> usize);
+        let columns: [Column; 7] = [
+            ("ok", |t| t.ok),
+            ("drifted", |t| t.drifted),
+            ("changed", |t| t.changed),
+            ("skipped", |t| t.skipped),
+            ("blocked", |t| t.blocked),
+            ("failed", |t| t.failed),
+            ("unreachable", |t| t.unreachable),
+        ];
+        let shown: Vec<&Column> = columns.iter().filter(|(name, get)| get(totals) > 0 || *name == "ok").collect();
+        let wide = self.host_order.iter().map(String::len).max().unwrap_or(0).max(8);
+        for host in &self.host_order {
+            let Some(counts) = self.hosts.get(host) else { continue };
+            let _ = write!(text, "  {host:<wide$}");
+            for (name, get) in &shown {
+                let _ = write!(text, "  {:>4} {name}", get(counts));
+            }
+            text.push('\n');
+        }
+        if !self.needs_a_person.is_empty() {
+            let _ = writeln!(text, "\n{}", self.paint(bold, "Needs you"));
+            for result in &self.needs_a_person {
+                let first = result.summary.lines().next().unwrap_or_default();
+                let _ = writeln!(text, "  {} on {}: {first}  ({})", result.task, result.host, result.place);
+            }
+        }
+        let _ = writeln!(text, "\n{}", self.verdict(totals, exit, took_ms));
+        self.print(&text);
+    }
+
+    /// The last line: what it all means, and what to do now.
+    fn verdict(&self, totals: &Totals, exit: u8, took_ms: u64) -> String {
+        let took = if took_ms < 1000 { format!("{took_ms} ms") } else { format!("{:.1} s", took_ms as f64 / 1000.0) };
+        let hosts = self.hosts.len();
+        let files = self.playbooks.join(" ");
+        let bad = totals.failed + totals.blocked;
+        let words = match (self.mode, exit) {
+            (_, crate::exit::UNREACHABLE) => {
+                format!("Not everything could be judged: {} unreachable.", totals.unreachable)
+            }
+            (_, crate::exit::FAILED) => format!("Not converged: {bad} failed or blocked; what is above says why."),
+            (Mode::Check, crate::exit::DRIFT) => {
+                format!("Drift: {} would change. `converge apply {files}` converges it.", totals.drifted)
+            }
+            (Mode::Check, _) => format!("In sync: nothing would change on {hosts} hosts."),
+            (Mode::Apply, _) if totals.changed == 0 => format!("Converged already: nothing changed on {hosts} hosts."),
+            (Mode::Apply, _) => format!("Converged: {} changed on {hosts} hosts.", totals.changed),
+        };
+        let paint = match exit {
+            crate::exit::OK => AnsiColor::Green.on_default().bold(),
+            crate::exit::DRIFT => AnsiColor::Yellow.on_default().bold(),
+            _ => AnsiColor::Red.on_default().bold(),
+        };
+        format!("{} ({took})", self.paint(paint, &words))
+    }
+}
+
+impl<W: Write> Reporter for Terminal<W> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { mode, playbooks, tasks, .. } => {
+                self.mode = *mode;
+                self.playbooks = playbooks.clone();
+                self.progress = self.style.progress.then(|| Progress::new(true, *tasks));
+            }
+            Event::PlayStarted { play, hosts } => {
+                self.flush();
+                let title = self.paint(Paint::new().bold(), play);
+                let hosts = self.paint(Paint::new().dimmed(), &hosts.join(" "));
+                self.print(&format!("\n{title}  {hosts}\n"));
+            }
+            Event::TaskStarted { task, handler, .. } => {
+                self.flush();
+                if let Some(progress) = &mut self.progress {
+                    progress.task(task, !handler);
+                }
+            }
+            Event::Progress { host, message, fraction, .. } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.host(host, message, *fraction);
+                }
+            }
+            Event::Result(result) => {
+                if let Some(progress) = &mut self.progress {
+                    progress.done(&result.host);
+                }
+                if !self.hosts.contains_key(&result.host) {
+                    self.host_order.push(result.host.clone());
+                }
+                self.hosts.entry(result.host.clone()).or_default().count(result.outcome);
+                let bad = matches!(result.outcome, Outcome::Blocked | Outcome::Failed | Outcome::Unreachable);
+                if bad && !result.ignored {
+                    self.needs_a_person.push(result.clone());
+                }
+                self.open.push(result.clone());
+            }
+            Event::Note { message } => {
+                self.flush();
+                let note = self.paint(Paint::new().dimmed(), "note");
+                self.print(&format!("  {note}      {message}\n"));
+            }
+            Event::RunEnded { totals, exit, took_ms } => {
+                self.flush();
+                if let Some(progress) = self.progress.take() {
+                    progress.finish();
+                }
+                self.summary(totals, *exit, *took_ms);
+            }
+        }
+    }
+}
