@@ -15,8 +15,9 @@ pub fn extra_vars(given: &[String]) -> Result<BTreeMap<String, Json>, String> {
             Some(file) => std::fs::read_to_string(file).map_err(|e| format!("--extra-vars {word}: {e}"))?,
             None if word.trim_start().starts_with('{') => word.clone(),
             None => {
-                let (key, value) =
-                    word.split_once('=').ok_or_else(|| format!("--extra-vars {word}: write key=value, JSON, or @file"))?;
+                let (key, value) = word
+                    .split_once('=')
+                    .ok_or_else(|| format!("--extra-vars {word}: write key=value, JSON, or @file"))?;
                 vars.insert(key.trim().to_owned(), Json::String(value.to_owned()));
                 continue;
             }

@@ -167,7 +167,9 @@ fn names(items: &[Item]) -> Vec<&str> {
         .iter()
         .flat_map(|item| match item {
             Item::Task(def) => vec![def.name.as_str()],
-            Item::Block(block) => [&block.body, &block.rescue, &block.always].into_iter().flat_map(|p| names(p)).collect(),
+            Item::Block(block) => {
+                [&block.body, &block.rescue, &block.always].into_iter().flat_map(|p| names(p)).collect()
+            }
             Item::Include(include) => match &include.what {
                 crate::playbook::Included::Loaded(block) => names(&block.body),
                 _ => Vec::new(),

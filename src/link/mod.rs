@@ -5,7 +5,7 @@ mod api;
 mod in_process;
 
 pub use api::ApiHost;
-pub use in_process::{ThisMachine};
+pub use in_process::ThisMachine;
 pub use in_process::{FutureHost, in_process};
 
 use crate::event::Mode;

@@ -90,5 +90,9 @@ pub fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == short)
 }
 
-pub static KINDS: &[Kind] =
-    &[Kind::of::<super::command::Command>(), Kind::of::<super::copy::Copy>(), Kind::of::<super::setup::Setup>(), Kind::of::<super::template::Template>()];
+pub static KINDS: &[Kind] = &[
+    Kind::of::<super::command::Command>(),
+    Kind::of::<super::copy::Copy>(),
+    Kind::of::<super::setup::Setup>(),
+    Kind::of::<super::template::Template>(),
+];

@@ -1,6 +1,0 @@
-//! `converge schema`.
-
-pub fn run() -> u8 {
-    println!("{:#}", crate::playbook::json_schema());
-    crate::exit::OK
-}
