@@ -17,8 +17,6 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What the cluster looks like now
-    Status,
     /// Start over with a fresh cluster
     Reset,
 }
@@ -26,10 +24,22 @@ enum Command {
 /// The embedded cluster as inventory and ways to its hosts.
 pub fn ground(dir: &Path) -> Result<(Inventory, Box<dyn Connect>), String> {
     let lab = Lab::open(dir).map_err(|e| e.to_string())?;
-    let _ = lab;
-    Err("not yet".into())
+    let names = lab.host_names().map_err(|e| e.to_string())?;
+    Ok((Inventory::cluster(names), Box::new(crate::link::LabHosts::new(lab))))
 }
 
-pub fn run(_args: &Args) -> u8 {
-    crate::exit::USAGE
+pub fn run(args: &Args) -> u8 {
+    let lab = match Lab::open(&args.dir) {
+        Ok(lab) => lab,
+        Err(why) => return super::complain(crate::exit::FAILED, why),
+    };
+    match args.command {
+        Command::Reset => match lab.reset() {
+            Ok(()) => {
+                println!("a fresh cluster in {}", args.dir.display());
+                crate::exit::OK
+            }
+            Err(why) => super::complain(crate::exit::FAILED, why),
+        },
+    }
 }

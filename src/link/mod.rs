@@ -3,6 +3,7 @@
 
 mod api;
 mod in_process;
+mod lab;
 
 pub use api::ApiHost;
 pub use in_process::ThisMachine;
