@@ -6,8 +6,8 @@ mod in_process;
 mod lab;
 
 pub use api::ApiHost;
-pub use in_process::ThisMachine;
-pub use in_process::{FutureHost, in_process};
+pub use in_process::{FutureHost, ThisMachine, in_process};
+pub use lab::LabHosts;
 
 use crate::event::Mode;
 use crate::wire::{Request, Response, read_frame, write_frame};
