@@ -3,6 +3,7 @@
 //! A kind looks ([`Task::probe`]) and decides ([`Task::decide`], pure). It never acts: it returns steps as
 //! data and the engine performs them. Kinds know no YAML, no link and no reporter.
 
+pub mod apt;
 pub mod args;
 pub mod command;
 pub mod copy;
