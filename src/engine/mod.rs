@@ -88,7 +88,7 @@ pub fn apply(
             }
             Decision::Blocked(ref why) => return made.end(task, Status::Blocked, why.clone(), verdict),
             Decision::Failed(ref why) => return made.end(task, Status::Failed, why.clone(), verdict),
-            Decision::Wait { ref what, for_s, every_s, fraction } => {
+            Decision::Wait { ref what, for_s, every_s, fraction, .. } => {
                 let since = *waiting_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= Duration::from_secs(for_s) {
                     return made.end(task, Status::Failed, format!("after {for_s} s still: {what}"), verdict);

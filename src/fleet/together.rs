@@ -8,7 +8,7 @@ use crate::event::{Event, Outcome};
 use crate::host::{LookError, Output, Step, StepError};
 use crate::link::LinkError;
 use crate::playbook::TaskDef;
-use crate::tasks::{After, Change, Decision, Observation, Touches, Verdict};
+use crate::tasks::{After, Change, Decision, Meanwhile, Observation, Touches, Verdict};
 use crate::wire::{HostResult, Request, Response, Status};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +127,7 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
                     continue;
                 }
                 match &verdict.decision {
-                    Decision::Wait { what, for_s, every_s, fraction } if self.fleet.mode == Mode::Apply => {
+                    Decision::Wait { what, for_s, every_s, fraction, .. } if self.fleet.mode == Mode::Apply => {
                         let since = *waiting.entry(host.clone()).or_insert_with(Instant::now);
                         if since.elapsed() < Duration::from_secs(*for_s) {
                             self.progress(&host, what.clone(), *fraction);
@@ -271,7 +271,11 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             }
             Decision::Blocked(why) => (Status::Blocked, why.clone()),
             Decision::Failed(why) => (Status::Failed, why.clone()),
-            Decision::Wait { what, .. } => (Status::Ok, format!("an apply would wait: {what}")),
+            Decision::Wait { what, meanwhile, .. } => match meanwhile {
+                Meanwhile::Fine => (Status::Ok, format!("an apply would wait: {what}")),
+                Meanwhile::Trouble if !doubtful => (Status::Blocked, what.clone()),
+                Meanwhile::Changes | Meanwhile::Trouble => (Status::Drifted, what.clone()),
+            },
             Decision::Drift(change) => (Status::Drifted, change.summary.clone()),
         };
         self.end(host, status, words, &verdict);

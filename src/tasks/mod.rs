@@ -19,7 +19,7 @@ pub mod template;
 mod verdict;
 
 pub use registry::KINDS;
-pub use verdict::{After, Change, Decision, Verdict};
+pub use verdict::{After, Change, Decision, Meanwhile, Verdict};
 
 use crate::host::{LookError, Output, Probe};
 use schemars::JsonSchema;

@@ -33,7 +33,22 @@ pub enum Decision {
         every_s: u64,
         /// 0.0–1.0, for a progress bar.
         fraction: Option<f32>,
+        #[serde(default)]
+        meanwhile: Meanwhile,
     },
+}
+
+/// How a check, which does not wait, judges a [`Decision::Wait`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meanwhile {
+    /// Nothing is wrong, it only takes time (a sync).
+    #[default]
+    Fine,
+    /// An apply will change this host when the wait is over.
+    Changes,
+    /// Not as described; only an apply finds out whether waiting helps.
+    Trouble,
 }
 
 /// What would make the host as described.
@@ -82,7 +97,15 @@ impl Verdict {
     }
 
     pub fn wait(what: impl Into<String>, for_s: u64, every_s: u64, fraction: Option<f32>) -> Self {
-        Decision::Wait { what: what.into(), for_s, every_s, fraction }.into()
+        Decision::Wait { what: what.into(), for_s, every_s, fraction, meanwhile: Meanwhile::Fine }.into()
+    }
+
+    /// How a check shall judge this wait; other decisions stay as they are.
+    pub fn meanwhile(mut self, is: Meanwhile) -> Self {
+        if let Decision::Wait { meanwhile, .. } = &mut self.decision {
+            *meanwhile = is;
+        }
+        self
     }
 
     pub fn warn(mut self, warning: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ pub use codec::{read_frame, write_frame};
 
 use crate::event::Mode;
 use crate::host::{LookError, Output, Step, StepError};
-use crate::tasks::{Decision, Verdict};
+use crate::tasks::{Decision, Meanwhile, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -109,7 +109,11 @@ impl HostResult {
             Decision::Drift(change) => (Status::Drifted, change.summary, change.diff),
             Decision::Blocked(why) => (Status::Blocked, why, String::new()),
             Decision::Failed(why) => (Status::Failed, why, String::new()),
-            Decision::Wait { what, .. } => (Status::Skipped, format!("would wait: {what}"), String::new()),
+            Decision::Wait { what, meanwhile, .. } => match meanwhile {
+                Meanwhile::Fine => (Status::Skipped, format!("would wait: {what}"), String::new()),
+                Meanwhile::Changes => (Status::Drifted, what, String::new()),
+                Meanwhile::Trouble => (Status::Blocked, what, String::new()),
+            },
         };
         Self { diff, warnings: verdict.warnings, data: verdict.data, ..Self::new(status, summary) }
     }
