@@ -133,8 +133,16 @@ impl<H: Probe> Preview<H> {
     }
 
     fn predict_effect(&self, effect: &Effect, step: &Step) {
+        if let Effect::Reads { path, content } = effect {
+            let predicted = content.as_ref().map(|text| Predicted {
+                stat: self.stat_for_write(path, FileKind::File, text.len(), Attributes::default()),
+                content: Some(text.clone().into_bytes()),
+            });
+            return self.set(path, predicted);
+        }
         let mut state = self.state.borrow_mut();
         match effect {
+            Effect::Reads { .. } => {}
             Effect::Answers { query, output } => drop(state.answers.insert(query.clone(), output.clone())),
             Effect::ApiAnswers { get, data } => drop(state.api.insert(get.clone(), data.clone())),
             Effect::Unsettles { topic } => state.unsettled.push((topic.clone(), format!("`{}`", step.describe()))),

@@ -106,6 +106,9 @@ pub enum Effect {
     Answers { query: Query, output: Output },
     /// After this step the GET answers thus (`None`: it is gone).
     ApiAnswers { get: ApiGet, data: Option<serde_json::Value> },
+    /// After this step a file that the kernel makes up reads thus (`None`: it is gone): `/sys/module/nfsd/initstate`
+    /// once the module is loaded, a parameter under `/proc/sys`. Files on disk need no effect.
+    Reads { path: String, content: Option<String> },
     /// After this step nobody can tell what questions on this topic answer.
     Unsettles { topic: Topic },
     /// After this step whatever is missing now may be there (a package brings files, units, programs).

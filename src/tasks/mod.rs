@@ -5,18 +5,25 @@
 
 pub mod apt;
 pub mod args;
+pub mod assert;
 pub mod command;
 pub mod copy;
+pub mod debug;
 pub mod diff;
+pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod managed;
+pub mod pause;
 mod program;
 pub mod registry;
+pub mod set_fact;
 pub mod setup;
 pub mod shell;
+pub mod stat;
 pub mod template;
 mod verdict;
+pub mod wait_for;
 
 pub use registry::KINDS;
 pub use verdict::{After, Change, Decision, Meanwhile, Verdict};
@@ -114,6 +121,8 @@ pub trait Workstation {
 /// `converge explain` and the JSON schema show.
 pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const KIND: &'static str;
+    /// Other names that Ansible has for the same module.
+    const ALIASES: &'static [&'static str] = &[];
     /// A list of tasks in YAML that works as it stands, after whatever state the law tests lay out for it.
     const EXAMPLE: &'static str;
     const TOUCHES: Touches = Touches::Host;

@@ -10,6 +10,7 @@ type Faults = Vec<crate::diagnostic::Fault>;
 /// A kind as the rest of the program sees it: no type, only what can be asked of it.
 pub struct Kind {
     pub name: &'static str,
+    pub aliases: &'static [&'static str],
     pub example: &'static str,
     pub touches: Touches,
     /// The field that a bare string stands for.
@@ -34,6 +35,7 @@ impl Kind {
     const fn of<T: Task>() -> Self {
         Self {
             name: T::KIND,
+            aliases: T::ALIASES,
             example: T::EXAMPLE,
             touches: T::TOUCHES,
             free_form: T::FREE_FORM,
@@ -87,12 +89,21 @@ pub fn find(name: &str) -> Option<&'static Kind> {
         .or_else(|| name.strip_prefix("ansible.posix."))
         .or_else(|| name.strip_prefix("community.general."))
         .unwrap_or(name);
-    KINDS.iter().find(|kind| kind.name == short)
+    KINDS.iter().find(|kind| kind.name == short || kind.aliases.contains(&short))
 }
 
+/// Sorted by name.
+#[rustfmt::skip]
 pub static KINDS: &[Kind] = &[
+    Kind::of::<super::assert::Assert>(),
     Kind::of::<super::command::Command>(),
     Kind::of::<super::copy::Copy>(),
+    Kind::of::<super::debug::Debug>(),
+    Kind::of::<super::fail::Fail>(),
+    Kind::of::<super::pause::Pause>(),
+    Kind::of::<super::set_fact::SetFact>(),
     Kind::of::<super::setup::Setup>(),
+    Kind::of::<super::stat::Stat>(),
     Kind::of::<super::template::Template>(),
+    Kind::of::<super::wait_for::WaitFor>(),
 ];

@@ -18,6 +18,8 @@ pub struct Rooted {
     pub programs: Option<fn(PathBuf) -> Programs>,
     /// Files of the workstation.
     pub desk: &'static [(&'static str, &'static str)],
+    /// The kind is there to fail; nothing but the failure is asked of it.
+    pub fails: bool,
 }
 
 /// The directory that is laid out; paths without the leading slash.
@@ -36,7 +38,7 @@ impl Root<'_> {
 }
 
 const fn rooted(seed: fn(&Root)) -> Rooted {
-    Rooted { seed, programs: None, desk: &[] }
+    Rooted { seed, programs: None, desk: &[], fails: false }
 }
 
 impl Rooted {
@@ -50,6 +52,11 @@ impl Rooted {
         self
     }
 
+    const fn fails(mut self) -> Self {
+        self.fails = true;
+        self
+    }
+
     const fn ground(self) -> Ground {
         Ground::Rooted(self)
     }
@@ -59,10 +66,25 @@ fn etc(root: &Root) {
     root.dir("etc");
 }
 
+fn bare(_: &Root) {}
+
+fn nfs_port_open(root: &Root) {
+    let line = "   0: 00000000:0801 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1";
+    root.file("proc/net/tcp", &format!("  sl  local_address rem_address   st …\n{line}\n"));
+}
+
 /// Sorted by kind.
 #[rustfmt::skip]
 pub static GROUNDS: &[(&str, Ground)] = &[
+    ("assert", rooted(bare).ground()),
     ("command", rooted(etc).programs(stand_ins::coreutils).ground()),
     ("copy", rooted(etc).ground()),
+    ("debug", rooted(bare).ground()),
+    ("fail", rooted(bare).fails().ground()),
+    ("pause", rooted(bare).ground()),
+    ("set_fact", rooted(bare).ground()),
+    ("stat", rooted(bare).ground()),
+    ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
     ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
+    ("wait_for", rooted(nfs_port_open).ground()),
 ];

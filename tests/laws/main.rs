@@ -31,10 +31,8 @@ impl Workstation for Desk {
     fn eval(&self, expression: &str) -> Result<Json, ResolveError> {
         match expression.trim() {
             "true" => Ok(Json::Bool(true)),
-            text => text
-                .parse::<i64>()
-                .map(Json::from)
-                .map_err(|_| ResolveError::Fault(format!("the laws have no variables: {expression}"))),
+            "3 >= 3" => Ok(Json::Bool(true)),
+            _ => Err(ResolveError::Fault(format!("the laws have no variables: {expression}"))),
         }
     }
 }
@@ -174,6 +172,10 @@ fn apply_converges_and_a_second_apply_is_idle() {
     for_every_kind(|kind, ground| {
         let place = Place::new(ground);
         let first = place.apply(kind);
+        if ground.fails {
+            let failed = first.iter().all(|r| r.status == Status::Failed);
+            return if failed { Ok(()) } else { Err(format!("it did not fail:{}", lines(&first))) };
+        }
         if !first.iter().all(|r| matches!(r.status, Status::Ok | Status::Changed)) {
             return Err(format!("the first apply ended with:{}", lines(&first)));
         }
@@ -191,7 +193,11 @@ fn apply_converges_and_a_second_apply_is_idle() {
             return Err("the second apply called itself idle and changed files".into());
         }
         let check = place.check(kind);
-        if !check.iter().all(|r| r.status == Status::Ok && r.provisional.is_empty()) {
+        // What only waits cannot be known in check.
+        let idle = |r: &HostResult| {
+            r.status == Status::Ok || (kind.touches == Touches::Nothing && r.status == Status::Skipped)
+        };
+        if !check.iter().all(|r| idle(r) && r.provisional.is_empty()) {
             return Err(format!("check finds drift after an apply:{}", lines(&check)));
         }
         Ok(())

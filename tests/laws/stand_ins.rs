@@ -18,6 +18,9 @@ pub fn coreutils(root: PathBuf) -> Programs {
                 }
                 Some(Output::default())
             }
+            ["uname", "-n"] => Some(Output::ok("pve1\n")),
+            ["uname", "-r"] => Some(Output::ok("6.14.8-2-pve\n")),
+            ["uname", "-m"] => Some(Output::ok("x86_64\n")),
             _ => None,
         }
     })
