@@ -216,7 +216,8 @@ fn tags_choose() {
 fn facts_are_gathered_when_something_asks() {
     let bed = Bed::new();
     std::fs::create_dir_all(bed.path("a", "/etc")).unwrap();
-    std::fs::write(bed.path("a", "/etc/os-release"), "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n").unwrap();
+    std::fs::write(bed.path("a", "/etc/os-release"), "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n")
+        .unwrap();
     let run = bed.apply(
         "- hosts: a\n  tasks:\n    - copy: { dest: /r, content: '{{ ansible_distribution_release }} {{ ansible_kernel }}' }\n",
     );

@@ -84,6 +84,9 @@ impl Fleet<'_> {
     pub(super) fn tell_owed(&mut self, plays: &[&Play]) {
         let known = |name: &str| plays.iter().any(|p| p.handlers.iter().any(|h| h.name == name));
         let mut lines = Vec::new();
+        if self.mode == Mode::Apply {
+            self.owed.extend(self.hosts.left_notified());
+        }
         for (host, handler) in &self.owed {
             if known(handler) {
                 lines.push(format!("{host} is still owed handler `{handler}`; the next apply runs it"));

@@ -5,9 +5,9 @@ use crate::event::Mode;
 use crate::inventory::Inventory;
 use crate::link::{Connect, FutureHost, Link, LinkError, in_process};
 use crate::wire::{Request, Response};
-use minijinja::value::Value;
+use minijinja::value::{Enumerator, Object, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a container may take to come up before the tasks inside it give up.
@@ -15,10 +15,6 @@ const CONTAINER_START: Duration = Duration::from_secs(90);
 
 #[derive(Default)]
 pub struct State {
-    /// Registered results, `set_fact`, gathered facts.
-    pub vars: Arc<Vars>,
-    /// The inventory's variables, read once.
-    pub inventory_vars: Option<Arc<Vars>>,
     pub has_facts: bool,
     /// Handlers to run at the next flush.
     pub notified: BTreeSet<String>,
@@ -33,11 +29,54 @@ pub struct Hosts<'a> {
     mode: Mode,
     links: BTreeMap<String, Link>,
     states: BTreeMap<String, State>,
+    known: Arc<HostVars>,
+}
+
+/// The variables of every host, shared with `hostvars` in templates, which looks at them only when asked.
+#[derive(Debug, Default)]
+pub struct HostVars(RwLock<BTreeMap<String, KnownVars>>);
+
+#[derive(Debug, Default, Clone)]
+struct KnownVars {
+    /// The inventory's, and what names the host itself.
+    given: Arc<Vars>,
+    /// Registered results, `set_fact`, gathered facts.
+    found: Arc<Vars>,
+}
+
+impl Object for HostVars {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let all = self.0.read().expect("no panic while holding");
+        let known = all.get(key.as_str()?)?;
+        let mut vars = (*known.given).clone();
+        vars.extend((*known.found).clone());
+        Some(Value::from_object(vars))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let all = self.0.read().expect("no panic while holding");
+        Enumerator::Values(all.keys().map(|k| Value::from(k.as_str())).collect())
+    }
 }
 
 impl<'a> Hosts<'a> {
-    pub fn new(connect: &'a dyn Connect, mode: Mode) -> Self {
-        Self { connect, mode, links: BTreeMap::new(), states: BTreeMap::new() }
+    pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory) -> Self {
+        let hosts = Self { connect, mode, links: BTreeMap::new(), states: BTreeMap::new(), known: Arc::default() };
+        for host in &inventory.hosts {
+            hosts.introduce(host, inventory);
+        }
+        hosts
+    }
+
+    /// Makes a host's given variables known.
+    fn introduce(&self, host: &str, inventory: &Inventory) {
+        let mut given: Vars = inventory.vars(host).iter().map(|(k, v)| (k.clone(), from_json(v))).collect();
+        let groups: Vec<&str> = inventory.groups_of(host).collect();
+        given.insert("group_names".into(), Value::from_iter(groups));
+        given.insert("inventory_hostname".into(), host.into());
+        given.insert("inventory_hostname_short".into(), host.split('.').next().unwrap_or(host).into());
+        let known = KnownVars { given: Arc::new(given), found: Arc::default() };
+        self.known.0.write().expect("no panic while holding").insert(host.to_owned(), known);
     }
 
     pub fn state(&mut self, host: &str) -> &mut State {
@@ -52,22 +91,24 @@ impl<'a> Hosts<'a> {
     }
 
     pub fn set_var(&mut self, host: &str, name: &str, value: Value) {
-        Arc::make_mut(&mut self.state(host).vars).insert(name.to_owned(), value);
+        let mut all = self.known.0.write().expect("no panic while holding");
+        let known = all.entry(host.to_owned()).or_default();
+        Arc::make_mut(&mut known.found).insert(name.to_owned(), value);
     }
 
-    pub fn vars(&mut self, host: &str) -> Arc<Vars> {
-        self.state(host).vars.clone()
-    }
-
-    pub fn inventory_vars(&mut self, host: &str, inventory: &Inventory) -> Arc<Vars> {
-        let state = self.state(host);
-        if let Some(vars) = &state.inventory_vars {
-            return vars.clone();
+    /// Given and found variables of a host.
+    pub fn vars(&mut self, host: &str, inventory: &Inventory) -> (Arc<Vars>, Arc<Vars>) {
+        if let Some(known) = self.known.0.read().expect("no panic while holding").get(host)
+            && !known.given.is_empty()
+        {
+            return (known.given.clone(), known.found.clone());
         }
-        let vars: Vars = inventory.vars(host).iter().map(|(k, v)| (k.clone(), from_json(v))).collect();
-        let vars = Arc::new(vars);
-        state.inventory_vars = Some(vars.clone());
-        vars
+        self.introduce(host, inventory);
+        self.vars(host, inventory)
+    }
+
+    pub fn hostvars(&self) -> Value {
+        Value::from_dyn_object(self.known.clone())
     }
 
     /// The link to a host, opened at first use. `may_come`: in a check, a container that is not there yet may be
@@ -117,18 +158,11 @@ impl<'a> Hosts<'a> {
         self.state(host).unreachable = Some(error.to_string());
     }
 
-    /// For `hostvars`: what is known of every host that took part so far.
-    pub fn everything(&mut self, inventory: &Inventory) -> Vars {
-        let mut names: BTreeSet<String> = inventory.hosts.iter().cloned().collect();
-        names.extend(self.states.keys().cloned());
-        names
-            .into_iter()
-            .map(|host| {
-                let mut all: Vars = (*self.inventory_vars(&host, inventory)).clone();
-                all.extend((*self.vars(&host)).clone());
-                all.insert("inventory_hostname".into(), host.as_str().into());
-                (host, Value::from_object(all))
-            })
-            .collect()
+    /// Hosts whose notified handlers did not run.
+    pub fn left_notified(&self) -> Vec<(String, String)> {
+        let pairs = |(host, state): (&String, &State)| -> Vec<(String, String)> {
+            state.notified.iter().map(|handler| (host.clone(), handler.clone())).collect()
+        };
+        self.states.iter().flat_map(pairs).collect()
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Fleet<'a> {
             context,
             sources,
             reporter,
-            hosts: Hosts::new(connect, mode),
+            hosts: Hosts::new(connect, mode, inventory),
             doubt: SharedDoubt::default(),
             totals: Totals::default(),
             failures: 0,

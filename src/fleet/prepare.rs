@@ -34,6 +34,8 @@ pub enum Prepared {
 #[derive(Default)]
 pub struct Cache {
     same_for_all: HashMap<usize, Arc<dyn AnyTask>>,
+    /// The magic variables of the play that is running.
+    magic: Option<(usize, Arc<Vars>)>,
 }
 
 impl Fleet<'_> {
@@ -53,7 +55,8 @@ impl Fleet<'_> {
                 layers.push(Layer::Nodes(enclosure.defaults.clone()));
             }
         }
-        layers.push(Layer::Values(self.hosts.inventory_vars(host, self.inventory)));
+        let (given, found) = self.hosts.vars(host, self.inventory);
+        layers.push(Layer::Values(given));
         if !scene.play.vars.is_empty() {
             layers.push(Layer::Nodes(Arc::new(scene.play.vars.clone())));
         }
@@ -65,45 +68,43 @@ impl Fleet<'_> {
         if !task_vars.is_empty() {
             layers.push(Layer::Nodes(Arc::new(task_vars.to_vec())));
         }
-        layers.push(Layer::Values(self.hosts.vars(host)));
+        layers.push(Layer::Values(found));
         for enclosure in &scene.chain {
             if !enclosure.fixed.is_empty() {
                 layers.push(Layer::Values(enclosure.fixed.clone()));
             }
         }
         layers.push(Layer::Values(Arc::new(fixed)));
-        layers.push(Layer::Values(Arc::new(self.magic(scene, host))));
+        layers.push(Layer::Values(self.magic(scene)));
         if !self.options.extra_vars.is_empty() {
             layers.push(Layer::Values(Arc::new(self.options.extra_vars.clone())));
         }
         Scope::new(layers, self.doubt.clone())
     }
 
-    /// Names that Ansible always provides.
-    fn magic(&mut self, scene: &Scene<'_>, host: &str) -> Vars {
+    /// Names that Ansible always provides, the same for all hosts of a play.
+    fn magic(&mut self, scene: &Scene<'_>) -> Arc<Vars> {
+        let play = std::ptr::from_ref(scene.play) as usize;
+        if let Some((of, magic)) = &self.cache.magic
+            && *of == play
+        {
+            return magic.clone();
+        }
+        let names = |hosts: &[String]| Value::from_iter(hosts.iter().map(String::as_str));
+        let mut groups: Vars = self.inventory.groups.iter().map(|(name, h)| (name.clone(), names(h))).collect();
+        groups.insert("all".to_owned(), names(&self.inventory.hosts));
         let mut magic = Vars::new();
-        let groups: Vars = self
-            .inventory
-            .groups
-            .iter()
-            .map(|(name, hosts)| (name.clone(), Value::from_iter(hosts.iter().map(String::as_str))))
-            .chain([("all".to_owned(), Value::from_iter(self.inventory.hosts.iter().map(String::as_str)))])
-            .collect();
-        let names: Vec<&str> = self.inventory.groups_of(host).collect();
-        magic.insert("inventory_hostname".into(), host.into());
-        magic.insert("inventory_hostname_short".into(), host.split('.').next().unwrap_or(host).into());
-        magic.insert("group_names".into(), Value::from_iter(names));
         magic.insert("groups".into(), Value::from_object(groups));
-        let play_hosts = Value::from_iter(scene.all.iter().map(String::as_str));
-        magic.insert("ansible_play_hosts".into(), play_hosts.clone());
-        magic.insert("ansible_play_hosts_all".into(), play_hosts.clone());
-        magic.insert("play_hosts".into(), play_hosts);
+        for name in ["ansible_play_hosts", "ansible_play_hosts_all", "play_hosts"] {
+            magic.insert(name.into(), names(scene.all));
+        }
         magic.insert("ansible_play_name".into(), scene.play.name.as_str().into());
         magic.insert("ansible_check_mode".into(), (self.mode == Mode::Check).into());
         magic.insert("playbook_dir".into(), scene.play.folder.display().to_string().into());
         magic.insert("omit".into(), OMIT.into());
-        let everything = self.hosts.everything(self.inventory);
-        magic.insert("hostvars".into(), Value::from_object(everything));
+        magic.insert("hostvars".into(), self.hosts.hostvars());
+        let magic = Arc::new(magic);
+        self.cache.magic = Some((play, magic.clone()));
         magic
     }
 

@@ -59,7 +59,7 @@ impl Fleet<'_> {
         };
         if once && let Some(register) = &def.common.register {
             // What ran once is known to everybody.
-            if let Some(value) = self.hosts.vars(&asked[0]).get(register).cloned() {
+            if let Some(value) = self.hosts.vars(&asked[0], self.inventory).1.get(register).cloned() {
                 for host in &hosts {
                     self.hosts.set_var(host, register, value.clone());
                 }
