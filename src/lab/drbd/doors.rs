@@ -120,7 +120,8 @@ fn installed(package: &Option<crate::lab::world::Package>) -> bool {
 
 /// Minors that exist on a node (`/dev/drbdN`), sorted.
 pub fn minors(world: &World, node: &str) -> Vec<u32> {
-    let mut minors: Vec<u32> = world.drbd.kernels.get(node).into_iter().flatten().map(|(_, r)| r.minor).collect();
+    let mut minors: Vec<u32> =
+        world.drbd.kernels.get(node).into_iter().flatten().filter(|(_, r)| r.made).map(|(_, r)| r.minor).collect();
     minors.sort_unstable();
     minors
 }

@@ -64,7 +64,7 @@ impl Fabric {
 
     /// The resource and node that hold `/dev/drbdMINOR` there.
     pub fn by_minor(&self, node: &str, minor: u32) -> Option<&str> {
-        self.kernels.get(node)?.iter().find(|(_, r)| r.minor == minor).map(|(name, _)| name.as_str())
+        self.kernels.get(node)?.iter().find(|(_, r)| r.made && r.minor == minor).map(|(name, _)| name.as_str())
     }
 
     pub fn resource_names(&self) -> BTreeSet<String> {

@@ -6,10 +6,13 @@
 //! What it does not play: more than one volume a resource, verify, fencing, protocol A's Ahead/Behind.
 
 mod commands;
+mod config;
 mod doors;
 mod fabric;
 mod handshake;
+mod kernel;
 mod machines;
+mod metadata;
 mod resync;
 mod role;
 mod settle;

@@ -171,6 +171,8 @@ impl Peer {
 pub struct Resource {
     pub node_id: u32,
     pub minor: u32,
+    /// `new-minor` was run: `/dev/drbdMINOR` exists.
+    pub made: bool,
     pub role: Role,
     /// The role was taken by command, so the last close does not give it back.
     pub explicit: bool,
@@ -196,6 +198,7 @@ impl Resource {
         Self {
             node_id,
             minor,
+            made: false,
             role: Role::Secondary,
             explicit: false,
             options,
