@@ -1,6 +1,6 @@
 //! The far end of a link: reads requests, runs them on this host, answers. It ends with its link.
 
-use crate::engine::{self, journal};
+use crate::engine::{self, Terms, journal};
 use crate::event::Mode;
 use crate::host::{Host, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{AnyTask, registry};
@@ -33,9 +33,11 @@ pub fn serve(input: &mut impl BufRead, output: &mut impl Write, host: Box<dyn Ho
 fn answer(ground: &Ground, request: Request, output: &mut impl Write) -> Response {
     match request {
         Request::Hello { .. } => Response::Error { message: "hello was said already".into() },
-        Request::Run { task, notify, look_only } => match decode(task) {
+        Request::Run { task, notify, environment, look_only } => match decode(task) {
             Ok(task) if look_only => Response::Run(look(ground, task.as_ref())),
-            Ok(task) => Response::Run(run(ground, task.as_ref(), &notify, output)),
+            Ok(task) => {
+                Response::Run(run(ground, task.as_ref(), &Terms { notify: &notify, environment: &environment }, output))
+            }
             Err(message) => Response::Error { message },
         },
         Request::Probe { task } => match decode(task) {
@@ -78,10 +80,10 @@ fn decode(task: WireTask) -> Result<Box<dyn AnyTask>, String> {
     (kind.from_json)(task.args).map_err(|e| format!("{}: {e}", task.kind))
 }
 
-fn run(ground: &Ground, task: &dyn AnyTask, notify: &[String], output: &mut impl Write) -> HostResult {
+fn run(ground: &Ground, task: &dyn AnyTask, terms: &Terms<'_>, output: &mut impl Write) -> HostResult {
     match ground {
         Ground::Check(preview) => engine::check(task, preview),
-        Ground::Apply(host) => engine::apply(task, host.as_ref(), notify, &mut |message, fraction| {
+        Ground::Apply(host) => engine::apply_on(task, host.as_ref(), terms, &mut |message, fraction| {
             // A link that is gone shows when the answer is written.
             let _ = write_frame(output, &Response::Progress { message: message.into(), fraction });
         }),

@@ -4,10 +4,12 @@
 
 pub mod journal;
 
-use crate::host::{Host, LookError, Output, Preview, Probe, StepError};
+use crate::host::{Action, Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{After, AnyTask, Change, Decision, Touches, Verdict};
 use crate::wire::{HostResult, Status};
 use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A task that still wants something new after this many stages is going in circles.
@@ -66,12 +68,30 @@ fn judge<P: Probe>(
     }
 }
 
-/// Converges a task on a host. `notify` is journalled on the host before the first change, so that a run that
-/// dies in between still owes its handlers.
+/// What a task's surroundings in the playbook mean for its change.
+pub struct Terms<'a> {
+    /// Journalled before the first change.
+    pub notify: &'a [String],
+    /// Added to the environment of the programs that change something.
+    pub environment: &'a BTreeMap<String, String>,
+}
+
+/// [`apply_on`] without an environment of its own.
 pub fn apply(
     task: &dyn AnyTask,
     host: &dyn Host,
     notify: &[String],
+    progress: &mut dyn FnMut(&str, Option<f32>),
+) -> HostResult {
+    apply_on(task, host, &Terms { notify, environment: &BTreeMap::new() }, progress)
+}
+
+/// Converges a task on a host. `notify` is journalled on the host before the first change, so that a run that
+/// dies in between still owes its handlers.
+pub fn apply_on(
+    task: &dyn AnyTask,
+    host: &dyn Host,
+    terms: &Terms<'_>,
     progress: &mut dyn FnMut(&str, Option<f32>),
 ) -> HostResult {
     let mut made = Made::default();
@@ -102,7 +122,7 @@ pub fn apply(
                     return made.end(task, Status::Failed, why, verdict);
                 }
                 if !made.any()
-                    && let Err(error) = journal::owe(host, notify)
+                    && let Err(error) = journal::owe(host, terms.notify)
                 {
                     return made.end(
                         task,
@@ -111,7 +131,7 @@ pub fn apply(
                         verdict,
                     );
                 }
-                if let Err((status, why)) = made.perform(change, host, progress) {
+                if let Err((status, why)) = made.perform(change, host, terms.environment, progress) {
                     return made.end(task, status, why, verdict);
                 }
                 if change.after == After::Done {
@@ -150,6 +170,7 @@ impl Made {
         &mut self,
         change: &Change,
         host: &dyn Host,
+        environment: &BTreeMap<String, String>,
         progress: &mut dyn FnMut(&str, Option<f32>),
     ) -> Result<(), (Status, String)> {
         self.summaries.push(change.summary.clone());
@@ -157,7 +178,7 @@ impl Made {
         self.seen.push(change.clone());
         for (done, step) in change.steps.iter().enumerate() {
             progress(&step.describe(), None);
-            match perform_guarded(host, step) {
+            match perform_guarded(host, &in_environment(step, environment)) {
                 Ok(output) => self.outputs.push(output),
                 Err(error) => {
                     let refused = matches!(error, StepError::Refused { .. });
@@ -186,6 +207,19 @@ impl Made {
     }
 }
 
+/// The step with these variables for its program; what the step itself sets wins.
+fn in_environment<'s>(step: &'s Step, environment: &BTreeMap<String, String>) -> Cow<'s, Step> {
+    let mut step = Cow::Borrowed(step);
+    if !environment.is_empty()
+        && let Action::Run { env, .. } = &mut step.to_mut().action
+    {
+        for (name, value) in environment {
+            env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    step
+}
+
 /// Asks every guard again, then performs. This is the last look before something may be lost.
 pub fn perform_guarded(host: &dyn Host, step: &Step) -> Result<Output, StepError> {
     for guard in &step.guards {
@@ -204,8 +238,6 @@ pub fn perform_guarded(host: &dyn Host, step: &Step) -> Result<Output, StepError
     }
     host.perform(step)
 }
-
-use crate::host::Step;
 
 /// The data of a result that has none of its own, so that `register` always finds an object.
 pub fn registered(result: &HostResult) -> Json {

@@ -147,8 +147,19 @@ impl<'a> Hosts<'a> {
     }
 
     pub fn answer(&mut self, host: &str, progress: &mut dyn FnMut(String, Option<f32>)) -> Result<Response, LinkError> {
+        self.answer_within(host, None, progress)
+    }
+
+    /// `timeout_s`: the task's own. A host that is still busy then is not used any further: what it answers later
+    /// would be taken for the answer to the next task.
+    pub fn answer_within(
+        &mut self,
+        host: &str,
+        timeout_s: Option<u64>,
+        progress: &mut dyn FnMut(String, Option<f32>),
+    ) -> Result<Response, LinkError> {
         match self.links.get_mut(host) {
-            Some(link) => link.answer(progress),
+            Some(link) => link.answer(timeout_s.map(Duration::from_secs), progress),
             None => Err(LinkError::Lost { host: host.to_owned(), why: "there is no link".into() }),
         }
     }

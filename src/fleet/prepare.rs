@@ -10,13 +10,14 @@ use crate::tasks::{AnyTask, ResolveError};
 use crate::yaml::Node;
 use minijinja::value::{Value, ValueKind};
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A task ready for its host.
 pub struct Ready {
     pub task: Arc<dyn AnyTask>,
     pub notify: Vec<String>,
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What came out of preparing.
@@ -146,9 +147,11 @@ impl Fleet<'_> {
         let literal = render::is_static(&def.args);
         if conditions.is_empty()
             && literal
+            && def.common.environment.is_empty()
             && let Some(task) = self.cached(def)
         {
-            return Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def) });
+            let environment = BTreeMap::new();
+            return Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def), environment });
         }
         for attempt in 0..2 {
             self.doubt_reset();
@@ -198,6 +201,13 @@ impl Fleet<'_> {
             Ok(None) => return Prepared::Skip("its arguments are omitted".into()),
             Err(fault) => return show(self, fault),
         };
+        let mut environment = BTreeMap::new();
+        for (name, node) in &def.common.environment {
+            match render::render(node, &scope) {
+                Ok(value) => drop(value.and_then(|v| environment.insert(name.clone(), v.as_str()?.to_owned()))),
+                Err(fault) => return show(self, fault),
+            }
+        }
         let mut task = match (def.kind.decode)(&args) {
             Ok(task) => task,
             Err(faults) => return Prepared::Fault(self.sources.show(&faults, false)),
@@ -215,7 +225,7 @@ impl Fleet<'_> {
         if literal && !desk.used_variables.get() {
             self.cache.same_for_all.insert(std::ptr::from_ref(def) as usize, task.clone());
         }
-        Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def) })
+        Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def), environment })
     }
 
     fn cached(&self, def: &TaskDef) -> Option<Arc<dyn AnyTask>> {

@@ -1,7 +1,7 @@
 //! One task on many hosts: loops, retries, results.
 
 use super::flow::Scene;
-use super::prepare::{Prepared, Ready, loop_vars};
+use super::prepare::{Prepared, loop_vars};
 use super::vars::{Vars, from_json};
 use super::{Fleet, Mode, together};
 use crate::event::{Event, Outcome, TaskResult};
@@ -210,23 +210,24 @@ impl Fleet<'_> {
                 }
             };
             let look_only = def.common.check_mode == Some(true);
-            let request = Request::Run { task: wire(ready.task.as_ref()), notify: ready.notify.clone(), look_only };
+            let (notify, environment) = (ready.notify, ready.environment);
+            let request = Request::Run { task: wire(ready.task.as_ref()), notify, environment, look_only };
             match self.hosts.send(&lane.target, self.may_come(&lane.target), &request) {
-                Ok(()) => sent.push((at, ready, since)),
+                Ok(()) => sent.push((at, since)),
                 Err(error) => answers.push((at, self.lost(&lane.target, &error), since.elapsed())),
             }
         }
-        for (at, ready, since) in sent {
-            let answer = self.collect(name, &lanes[at].target, &ready);
+        for (at, since) in sent {
+            let answer = self.collect(def, name, &lanes[at].target);
             answers.push((at, answer, since.elapsed()));
         }
         answers.sort_by_key(|(at, ..)| *at);
         answers
     }
 
-    fn collect(&mut self, name: &str, target: &str, _ready: &Ready) -> HostResult {
+    fn collect(&mut self, def: &TaskDef, name: &str, target: &str) -> HostResult {
         let reporter = &mut *self.reporter;
-        let answer = self.hosts.answer(target, &mut |message, fraction| {
+        let answer = self.hosts.answer_within(target, def.common.timeout_s, &mut |message, fraction| {
             let (host, task) = (target.to_owned(), name.to_owned());
             reporter.event(&Event::Progress { host, task, message, fraction });
         });
@@ -345,7 +346,12 @@ impl Fleet<'_> {
         self.hosts.state(host).has_facts = true;
         let Some(kind) = registry::find("setup") else { return };
         let Ok(task) = (kind.from_json)(serde_json::json!({})) else { return };
-        let request = Request::Run { task: wire(task.as_ref()), notify: Vec::new(), look_only: true };
+        let request = Request::Run {
+            task: wire(task.as_ref()),
+            notify: Vec::new(),
+            environment: BTreeMap::new(),
+            look_only: true,
+        };
         let answer =
             self.hosts.send(host, self.may_come(host), &request).and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
         if let Ok(Response::Run(result)) = answer

@@ -84,15 +84,19 @@ impl Link {
         write_frame(&mut self.output, request).map_err(|e| self.lost(e.to_string()))
     }
 
-    /// The answer to the oldest open request.
-    pub fn answer(&mut self, progress: &mut dyn FnMut(String, Option<f32>)) -> Result<Response, LinkError> {
-        self.receive(SILENCE, progress)
+    /// The answer to the oldest open request; `within` bounds the silence between two signs of life.
+    pub fn answer(
+        &mut self,
+        within: Option<Duration>,
+        progress: &mut dyn FnMut(String, Option<f32>),
+    ) -> Result<Response, LinkError> {
+        self.receive(within.unwrap_or(SILENCE), progress)
     }
 
     /// Asks and waits.
     pub fn call(&mut self, request: &Request) -> Result<Response, LinkError> {
         self.send(request)?;
-        self.answer(&mut |_, _| {})
+        self.answer(None, &mut |_, _| {})
     }
 
     fn receive(

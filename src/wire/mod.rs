@@ -9,6 +9,7 @@ use crate::host::{LookError, Output, Step, StepError};
 use crate::tasks::{Decision, Meanwhile, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 
 /// A task as it travels: the kind's name and its rendered, resolved arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,7 +24,8 @@ pub enum Request {
     /// Must come first. In `Check` the agent works on a preview that lasts as long as the link.
     Hello { version: String, mode: Mode },
     /// Look, decide and (in `Apply`, unless `look_only`) act. `notify`: handlers journalled before anything is changed.
-    Run { task: WireTask, notify: Vec<String>, look_only: bool },
+    /// `environment` is added to that of every program the task runs to change something.
+    Run { task: WireTask, notify: Vec<String>, environment: BTreeMap<String, String>, look_only: bool },
     /// Look only, for a decision over all hosts.
     Probe { task: WireTask },
     /// Act on a decision made elsewhere.
