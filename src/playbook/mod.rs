@@ -2,15 +2,25 @@
 //!
 //! Offline: it reads the playbook's own files, renders nothing and asks no host.
 
+mod include;
+mod jinja;
+mod loader;
 mod model;
+mod names;
+mod play;
+mod read;
+mod role;
+mod tasks;
+mod verify;
 
 pub use model::{
     Batch, Block, Common, Expr, Include, Included, Item, LoopControl, MetaAction, Play, Playbook, Serial, TaskDef,
 };
 
 use crate::diagnostic::{Fault, Sources};
+use loader::Loader;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is known beside the playbooks' own files.
 #[derive(Debug, Clone, Default)]
@@ -31,32 +41,33 @@ pub struct Known {
 }
 
 /// Reads playbooks and everything they import, include and name; all faults at once.
-pub fn load(_paths: &[PathBuf], _sources: &mut Sources, _context: &Context) -> Result<Vec<Playbook>, Vec<Fault>> {
-    Ok(Vec::new())
+pub fn load(paths: &[PathBuf], sources: &mut Sources, context: &Context) -> Result<Vec<Playbook>, Vec<Fault>> {
+    Loader::new(sources, context).playbooks(paths)
 }
 
 /// Reads one playbook from text, as if it stood in a file of that path.
-pub fn parse_str(_path: &str, _text: &str, _sources: &mut Sources, _context: &Context) -> Result<Playbook, Vec<Fault>> {
-    Err(Vec::new())
+pub fn parse_str(path: &str, text: &str, sources: &mut Sources, context: &Context) -> Result<Playbook, Vec<Fault>> {
+    let file = sources.add(path, text);
+    let mut found = Loader::new(sources, context).playbook_of(Path::new(path), file)?;
+    Ok(found.remove(0))
 }
 
-/// Reads the task file of an `include_tasks` whose path had to be rendered first. `common` of what comes back
-/// holds what the include passes down.
+/// Reads the task file of an `include_tasks` whose path had to be rendered first. What the include passes down is
+/// in the tasks already; its `when` and `vars` are not.
 pub fn load_tasks(
-    _include: &Include,
-    _path: &str,
-    _sources: &mut Sources,
-    _context: &Context,
+    include: &Include,
+    path: &str,
+    sources: &mut Sources,
+    context: &Context,
 ) -> Result<Block, Vec<Fault>> {
-    Err(Vec::new())
+    let mut loader = Loader::new(sources, context);
+    let block = loader.included_tasks(include, path);
+    loader.one_block(block)
 }
 
-/// Reads the role of an `include_role` whose name had to be rendered first.
-pub fn load_role(
-    _include: &Include,
-    _role: &str,
-    _sources: &mut Sources,
-    _context: &Context,
-) -> Result<Block, Vec<Fault>> {
-    Err(Vec::new())
+/// Reads the role of an `include_role` whose name had to be rendered first. Its handlers are not known to the play.
+pub fn load_role(include: &Include, role: &str, sources: &mut Sources, context: &Context) -> Result<Block, Vec<Fault>> {
+    let mut loader = Loader::new(sources, context);
+    let block = loader.included_role(include, role);
+    loader.one_block(block)
 }

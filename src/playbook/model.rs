@@ -100,6 +100,10 @@ pub struct Include {
     pub span: Span,
     /// Directory of the file that includes, for paths that are rendered at run time.
     pub folder: PathBuf,
+    /// Directory of the playbook, where they are looked for next.
+    pub base: PathBuf,
+    /// Directory of the role that includes.
+    pub role: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]

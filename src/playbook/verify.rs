@@ -1,0 +1,484 @@
+//! What can be told of plays once all of them are read: arguments, variables, templates, hosts, handlers, files.
+
+use super::jinja::{Analyser, Analysis, Unknown};
+use super::loader::{Loader, clean};
+use super::model::{Block, Common, Expr, Included, Item, Play, Playbook, TaskDef};
+use super::names::Names;
+use super::read::within;
+use crate::diagnostic::{Fault, Span, closest, did_you_mean};
+use crate::tasks::Touches;
+use crate::template::has_template;
+use crate::yaml::{Node, Value};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// Fields that hold bare expressions.
+const EXPRESSIONS: &[(&str, &str)] = &[("assert", "that"), ("debug", "var")];
+
+/// Fields that name a file of the workstation, with the directory of a role it is looked for in.
+const FILES: &[(&str, &str, &str)] = &[("copy", "src", "files"), ("template", "src", "templates")];
+
+pub fn playbooks(loader: &mut Loader<'_>, playbooks: &[Playbook]) {
+    let names = Names::new(loader.context, playbooks);
+    let mut verifier = Verifier::new(loader, names);
+    for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        verifier.play(play);
+    }
+}
+
+/// A block read at run time: variables and handlers are the run's matter.
+pub fn block(loader: &mut Loader<'_>, block: &Block) {
+    let mut names = Names::new(loader.context, &[]);
+    names.open = true;
+    let mut verifier = Verifier::new(loader, names);
+    verifier.handlers.open = true;
+    verifier.on_cluster = true;
+    verifier.block(block);
+}
+
+struct Verifier<'l, 'a> {
+    loader: &'l mut Loader<'a>,
+    analyser: Analyser,
+    names: Names<'a>,
+    handlers: Handlers,
+    /// The play's hosts are the cluster itself.
+    on_cluster: bool,
+    /// Template files read, by path.
+    templates: HashMap<PathBuf, Option<u32>>,
+    told: HashSet<(Span, String)>,
+}
+
+#[derive(Default)]
+struct Handlers {
+    known: HashSet<String>,
+    /// A handler's name is a template, or more come at run time.
+    open: bool,
+}
+
+impl<'l, 'a> Verifier<'l, 'a> {
+    fn new(loader: &'l mut Loader<'a>, names: Names<'a>) -> Self {
+        Self {
+            loader,
+            analyser: Analyser::new(),
+            names,
+            handlers: Handlers::default(),
+            on_cluster: false,
+            templates: HashMap::new(),
+            told: HashSet::new(),
+        }
+    }
+
+    fn tell(&mut self, fault: Fault) {
+        if self.told.insert((fault.span, fault.message.clone())) {
+            self.loader.fault(fault);
+        }
+    }
+
+    fn play(&mut self, play: &Play) {
+        for (pattern, span) in &play.hosts {
+            self.hosts(pattern, *span);
+        }
+        self.on_cluster = play.hosts.iter().all(|(pattern, _)| pattern == "cluster");
+        self.handlers = Handlers::default();
+        for handler in &play.handlers {
+            self.handlers.open |= has_template(&handler.name);
+            self.handlers.known.insert(handler.name.clone());
+            self.handlers.known.extend(handler.common.listen.iter().cloned());
+        }
+        self.handlers.open |= has_dynamic(&play.tasks);
+        self.names.enter(play.defaults.iter().chain(&play.vars).map(|(name, _)| name.clone()));
+        self.definitions(&play.defaults);
+        self.definitions(&play.vars);
+        self.items(&play.tasks);
+        for handler in &play.handlers {
+            self.task(handler);
+        }
+        self.names.leave();
+    }
+
+    /// Values of variables are rendered when they are used, so whatever is set anywhere may be known by then.
+    fn definitions(&mut self, vars: &[(String, Node)]) {
+        for (_, value) in vars {
+            self.node(value, true);
+        }
+    }
+
+    fn hosts(&mut self, pattern: &str, span: Span) {
+        let Some(known) = &self.loader.context.inventory else { return };
+        for part in parts(pattern) {
+            let name = part.trim_start_matches(['!', '&']);
+            let always = ["all", "*", "cluster", "localhost", "nodes", "ungrouped"].contains(&name);
+            let searched = name.contains(['*', '?', '[']) || name.starts_with('~');
+            if always || searched || is_container(name) {
+                continue;
+            }
+            if known.hosts.contains(name) || known.groups.contains(name) {
+                continue;
+            }
+            let at = name.as_ptr() as usize - pattern.as_ptr() as usize;
+            let place = within(self.loader.sources, span, pattern, at..at + name.len());
+            let fault = Fault::new(place, format!("unknown host or group `{name}`")).label("not in the inventory");
+            let names = known.hosts.iter().chain(&known.groups).map(String::as_str);
+            let fault = match did_you_mean(name, names) {
+                Some(help) => fault.help(help),
+                None => fault,
+            };
+            self.tell(fault);
+        }
+    }
+
+    fn items(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Task(task) => self.task(task),
+                Item::Block(block) => self.block(block),
+                Item::Meta(_, common) => self.conditions(&common.when, false),
+                Item::Include(include) => {
+                    self.enter(&include.common);
+                    self.conditions(&include.common.when, true);
+                    self.looped(&include.common);
+                    self.text(&include.name, include.span, false);
+                    match &include.what {
+                        Included::Loaded(block) => self.block(block),
+                        Included::TasksAt(node) | Included::RoleAt(node) => {
+                            self.node(node, false);
+                            self.names.open = true;
+                        }
+                    }
+                    self.names.unguard();
+                    self.leave(&include.common);
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block) {
+        self.names.enter(block.defaults.iter().map(|(name, _)| name.clone()));
+        self.enter(&block.common);
+        self.definitions(&block.defaults);
+        self.conditions(&block.common.when, true);
+        for list in [&block.body, &block.rescue, &block.always] {
+            self.items(list);
+        }
+        self.names.unguard();
+        self.leave(&block.common);
+        self.names.leave();
+    }
+
+    /// The variables of a task or block, and of its loop.
+    fn enter(&mut self, common: &Common) {
+        self.names.enter(common.vars.iter().map(|(name, _)| name.clone()));
+        let mut of_loop = Vec::new();
+        if common.loop_.is_some() {
+            of_loop.push(common.loop_control.loop_var.clone());
+            of_loop.extend(common.loop_control.index_var.clone());
+        }
+        self.names.enter(of_loop);
+        for (_, value) in &common.vars {
+            self.node(value, false);
+        }
+        for (_, value) in &common.environment {
+            self.node(value, false);
+        }
+    }
+
+    fn leave(&mut self, _common: &Common) {
+        self.names.leave();
+        self.names.leave();
+    }
+
+    fn looped(&mut self, common: &Common) {
+        if let Some(list) = &common.loop_ {
+            self.node(list, false);
+        }
+        if let Some(label) = &common.loop_control.label {
+            self.node(label, false);
+        }
+    }
+
+    /// Each condition is only asked when those before it held; all of them guard what they stand around (`guard`).
+    fn conditions(&mut self, conditions: &[Expr], guard: bool) {
+        let mut guarded = HashSet::new();
+        for condition in conditions {
+            self.names.guard(guarded.iter().cloned());
+            let found = self.expression(&condition.text, condition.span);
+            self.names.unguard();
+            guarded.extend(found);
+        }
+        if guard {
+            self.names.guard(guarded);
+        }
+    }
+
+    fn task(&mut self, task: &TaskDef) {
+        let common = &task.common;
+        self.enter(common);
+        self.conditions(&common.when, true);
+        self.looped(common);
+        self.text(&task.name, task.span, false);
+        if let Some(host) = &common.delegate_to {
+            self.node(host, false);
+            match host.as_str() {
+                Some(name) if !host.is_template() => self.hosts(name, host.span),
+                _ => {}
+            }
+        }
+        self.args(task);
+        self.names.enter(common.register.clone());
+        for conditions in [&common.changed_when, &common.failed_when, &common.until].into_iter().flatten() {
+            self.conditions(conditions, false);
+        }
+        self.names.leave();
+        self.notified(common);
+        self.cluster(task);
+        self.names.unguard();
+        self.leave(common);
+        self.names.learn(task);
+    }
+
+    fn args(&mut self, task: &TaskDef) {
+        for mut fault in (task.kind.check)(&task.args) {
+            // Of a whole mapping only the kind's name can be underlined.
+            if fault.span == task.args.span && task.args.entries().is_some() || task.args.is_null() {
+                fault.span = task.kind_span;
+            }
+            if let Value::Scalar { text, .. } = &task.args.value
+                && fault.span == task.args.span
+                && let Some(yaml) = key_values(text)
+            {
+                fault = fault.help(format!("write each field on a line of its own: {yaml}"));
+            }
+            self.tell(fault);
+        }
+        let expressions = EXPRESSIONS.iter().find(|(kind, _)| *kind == task.kind.name).map(|(_, field)| *field);
+        match task.args.entries() {
+            None => self.node(&task.args, false),
+            Some(entries) => {
+                for (key, value) in entries {
+                    self.node(key, false);
+                    if expressions.is_some() && key.as_str() == expressions {
+                        self.bare(value);
+                    } else {
+                        self.node(value, false);
+                    }
+                }
+            }
+        }
+        self.file(task);
+    }
+
+    /// A field that is an expression, or a list of them.
+    fn bare(&mut self, node: &Node) {
+        match &node.value {
+            Value::Scalar { text, .. } if node.as_bool().is_none() => drop(self.expression(text, node.span)),
+            Value::Sequence(items) => items.iter().for_each(|item| self.bare(item)),
+            _ => {}
+        }
+    }
+
+    fn file(&mut self, task: &TaskDef) {
+        let Some((kind, field, dir)) = FILES.iter().find(|(kind, ..)| *kind == task.kind.name) else { return };
+        let Some(node) = task.args.get(field) else { return };
+        let Some(name) = node.as_str().filter(|name| !name.is_empty() && !has_template(name)) else { return };
+        if task.args.get("remote_src").is_some_and(|flag| flag.as_bool() != Some(false)) {
+            return;
+        }
+        let name = Path::new(name);
+        let above = task.folder.parent().unwrap_or(&task.folder);
+        let mut places: Vec<PathBuf> = match name.is_absolute() {
+            true => vec![name.to_owned()],
+            false => [task.folder.join(dir), task.folder.clone(), above.join(dir), above.to_owned()]
+                .iter()
+                .map(|dir| clean(&dir.join(name)))
+                .collect(),
+        };
+        places.dedup();
+        match places.iter().find(|place| place.exists()) {
+            None => {
+                let looked: Vec<String> = places.iter().map(|place| format!("`{}`", place.display())).collect();
+                let fault = Fault::new(node.span, format!("there is no file `{}`", name.display()));
+                self.tell(fault.label(format!("looked for {}", looked.join(", "))));
+            }
+            Some(path) if *kind == "template" => self.template_file(path, node.span),
+            Some(_) => {}
+        }
+    }
+
+    fn template_file(&mut self, path: &Path, named: Span) {
+        let file = match self.templates.get(path) {
+            Some(known) => *known,
+            None => {
+                let file = match crate::yaml::read(path, self.loader.sources) {
+                    Ok(file) => Some(file),
+                    Err(mut fault) => {
+                        fault.message = fault.message.replace("a binary file, not YAML", "a binary file");
+                        self.tell(fault.also(named, "named here"));
+                        None
+                    }
+                };
+                self.templates.insert(path.to_owned(), file);
+                file
+            }
+        };
+        let Some(file) = file else { return };
+        let text = self.loader.sources.text(file).clone();
+        let found = self.analyser.template(&text);
+        let whole = Span { file, start: 0, end: text.len() };
+        self.analysed(&found, &text, whole, false, true);
+    }
+
+    fn notified(&mut self, common: &Common) {
+        for (name, span) in &common.notify {
+            if has_template(name) {
+                self.text(name, *span, false);
+                continue;
+            }
+            if self.handlers.open || self.handlers.known.contains(name) {
+                continue;
+            }
+            let fault = Fault::new(*span, format!("unknown handler `{name}`")).label("no handler has this name");
+            let known: Vec<&str> = self.handlers.known.iter().map(String::as_str).collect();
+            let fault = match (closest(name, known.iter().copied()), known.is_empty()) {
+                (Some(near), _) => fault.help(format!("did you mean `{near}`?")),
+                (None, true) => fault.help("the play has no `handlers`"),
+                (None, false) => fault,
+            };
+            self.tell(fault);
+        }
+    }
+
+    fn cluster(&mut self, task: &TaskDef) {
+        let delegated = task.common.delegate_to.as_ref();
+        let there = delegated.is_some_and(|host| host.as_str() == Some("cluster") || host.is_template());
+        if task.kind.touches == Touches::Cluster && !self.on_cluster && !there {
+            let fault = Fault::new(task.kind_span, format!("`{}` concerns the cluster, not a host", task.kind.name));
+            let fault = fault.label("needs `hosts: cluster`");
+            self.tell(fault.help("put it into a play with `hosts: cluster`, or add `delegate_to: cluster`"));
+        }
+    }
+
+    /// Every template in a piece of YAML.
+    fn node(&mut self, node: &Node, later: bool) {
+        match &node.value {
+            Value::Scalar { text, .. } => self.text(text, node.span, later),
+            Value::Sequence(items) => items.iter().for_each(|item| self.node(item, later)),
+            Value::Mapping(entries) => {
+                for (key, value) in entries {
+                    self.node(key, later);
+                    self.node(value, later);
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, span: Span, later: bool) {
+        if has_template(text) {
+            let found = self.analyser.template(text);
+            self.analysed(&found, text, span, later, false);
+        }
+    }
+
+    /// A bare expression; returns the names it asks for with `is defined`.
+    fn expression(&mut self, text: &str, span: Span) -> HashSet<String> {
+        let inner = match crate::template::sole_expression(text) {
+            Some(inner) => {
+                let fault =
+                    Fault::new(span, "an expression stands here without `{{ }}`").label("the braces are needless");
+                self.tell(fault.warning());
+                inner
+            }
+            None => text,
+        };
+        let found = self.analyser.expression(inner);
+        self.analysed(&found, inner, span, false, false);
+        found.guarded.clone()
+    }
+
+    /// `exact`: offsets are bytes of the file as they stand.
+    fn analysed(&mut self, found: &Analysis, text: &str, span: Span, later: bool, exact: bool) {
+        let place = |this: &Self, part: std::ops::Range<usize>| match exact {
+            true => Span { start: span.start + part.start, end: span.start + part.end, ..span },
+            false => within(this.loader.sources, span, text, part),
+        };
+        if let Some((range, why)) = &found.error {
+            let at = place(self, range.clone());
+            self.tell(Fault::new(at, format!("this is no Jinja: {why}")));
+            return;
+        }
+        for (what, name, at) in &found.unknown {
+            let at = place(self, *at..at + name.len());
+            let what = if *what == Unknown::Filter { "filter" } else { "test" };
+            self.tell(Fault::new(at, format!("unknown {what} `{name}`")));
+        }
+        for (name, at) in &found.names {
+            if self.names.knows(name) || (later && self.names.set_by(name).is_some()) {
+                continue;
+            }
+            let end = if text[*at..].starts_with(name.as_str()) { at + name.len() } else { *at };
+            let at = place(self, *at..end);
+            let fault = Fault::new(at, format!("undefined variable `{name}`"));
+            let fault = match self.names.set_by(name) {
+                Some(setter) if setter != at => {
+                    fault.label("not set yet").also(setter, "set by this task, which runs later")
+                }
+                _ => {
+                    let fault = fault.label("nothing defines it");
+                    match did_you_mean(name, self.names.all()) {
+                        Some(help) => fault.help(help),
+                        None => fault,
+                    }
+                }
+            };
+            self.tell(fault);
+        }
+    }
+}
+
+fn has_dynamic(items: &[Item]) -> bool {
+    items.iter().any(|item| match item {
+        Item::Include(include) => match &include.what {
+            Included::Loaded(block) => has_dynamic(&block.body),
+            _ => true,
+        },
+        Item::Block(block) => [&block.body, &block.rescue, &block.always].into_iter().any(|list| has_dynamic(list)),
+        _ => false,
+    })
+}
+
+/// A host pattern taken apart at `:`, `ct:101` kept whole.
+fn parts(pattern: &str) -> Vec<&str> {
+    if pattern.starts_with('~') {
+        return vec![pattern];
+    }
+    let mut found = Vec::new();
+    let mut start = 0;
+    for (at, _) in pattern.match_indices(':').chain([(pattern.len(), "")]) {
+        let part = &pattern[start..at];
+        if part.trim_start_matches(['!', '&']) == "ct" && at < pattern.len() {
+            continue;
+        }
+        if !part.is_empty() {
+            found.push(part);
+        }
+        start = (at + 1).min(pattern.len());
+    }
+    found
+}
+
+/// `src=a dest=b` → "`src: a`, `dest: b`".
+fn key_values(text: &str) -> Option<String> {
+    let fields: Option<Vec<String>> = text
+        .split_whitespace()
+        .map(|word| {
+            let (key, value) = word.split_once('=')?;
+            let is_word = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            is_word.then(|| format!("`{key}: {value}`"))
+        })
+        .collect();
+    fields.filter(|fields| !fields.is_empty()).map(|fields| fields.join(", "))
+}
+
+/// `ct:101`.
+fn is_container(name: &str) -> bool {
+    name.strip_prefix("ct:").is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+}
