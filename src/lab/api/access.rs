@@ -147,7 +147,10 @@ pub fn read_user(call: &mut Call) -> Outcome {
 
 pub fn delete_user(call: &mut Call) -> Outcome {
     let name = call.param("userid").to_string();
-    call.cluster.users.remove(&name).ok_or_else(|| Fault::die(format!("delete user failed: no such user ('{name}')")))?;
+    call.cluster
+        .users
+        .remove(&name)
+        .ok_or_else(|| Fault::die(format!("delete user failed: no such user ('{name}')")))?;
     call.cluster.acl.retain(|acl| acl.who != name && !acl.who.starts_with(&format!("{name}!")));
     Ok(Value::Null)
 }
@@ -175,7 +178,9 @@ pub fn tokens(call: &mut Call) -> Outcome {
 pub fn read_token(call: &mut Call) -> Outcome {
     let (name, id) = (call.param("userid").to_string(), call.param("tokenid").to_string());
     let token = account(call, &name)?.tokens.get(&id);
-    token.map(|t| Value::Object(token_info(t))).ok_or_else(|| Fault::die(format!("no such token '{id}' for user '{name}'")))
+    token
+        .map(|t| Value::Object(token_info(t)))
+        .ok_or_else(|| Fault::die(format!("no such token '{id}' for user '{name}'")))
 }
 
 pub fn create_token(call: &mut Call) -> Outcome {

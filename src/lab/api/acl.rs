@@ -175,7 +175,8 @@ fn check_expression(cluster: &Cluster, who: &Identity, check: &Value, holes: &Ho
         }
         "perm" => {
             let path = fill(word(1), holes);
-            let wanted: Vec<&str> = check.get(2).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let wanted: Vec<&str> =
+                check.get(2).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
             let held = privileges(cluster, who, &path);
             let any = word(3) == "any";
             let holds = |privilege: &&&str| held.contains(**privilege);
@@ -188,7 +189,11 @@ fn check_expression(cluster: &Cluster, who: &Identity, check: &Value, holes: &Ho
         }
         "perm-modify" => need(cluster, who, "/", "Permissions.Modify"),
         "userid-param" if word(1) == "self" => {
-            if holes.get("userid") == Some(&who.user) { Ok(()) } else { Err(Fault::forbidden("userid-param")) }
+            if holes.get("userid") == Some(&who.user) {
+                Ok(())
+            } else {
+                Err(Fault::forbidden("userid-param"))
+            }
         }
         "userid-param" => need(cluster, who, "/access/realm/pve", word(1)),
         "userid-group" => need(cluster, who, "/access/groups", "User.Modify"),

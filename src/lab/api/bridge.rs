@@ -41,12 +41,7 @@ pub fn get(ctx: &mut Ctx, path: &str, params: &BTreeMap<String, String>) -> Resu
 
 /// A write as `pvesh create|set|delete PATH` does it. Answers what stands under `data` (often a UPID). As `pvesh` it
 /// waits for a task and fails with what the task died of.
-pub fn write(
-    ctx: &mut Ctx,
-    method: Method,
-    path: &str,
-    params: &BTreeMap<String, String>,
-) -> Result<Value, ApiError> {
+pub fn write(ctx: &mut Ctx, method: Method, path: &str, params: &BTreeMap<String, String>) -> Result<Value, ApiError> {
     let method = match method {
         Method::Post => "POST",
         Method::Put => "PUT",
@@ -74,11 +69,7 @@ fn as_root(ctx: &mut Ctx, method: &str, path: &str, params: &BTreeMap<String, St
 }
 
 /// Lends the cluster's state and its nodes to `f`; the state is written back only where it changed.
-pub fn within<R>(
-    world: &mut World,
-    files: &Files,
-    f: impl FnOnce(&mut Cluster, &mut dyn Site, Flavour) -> R,
-) -> R {
+pub fn within<R>(world: &mut World, files: &Files, f: impl FnOnce(&mut Cluster, &mut dyn Site, Flavour) -> R) -> R {
     let flavour = world.flavour;
     let before: &Cluster = &world.cluster;
     let mut cluster = before.clone();

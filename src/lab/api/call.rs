@@ -94,17 +94,12 @@ impl Call<'_> {
 }
 
 pub fn etc(site: &dyn Site, node: &str, path: &str) -> String {
-    site.read(node, &format!("/etc/pve/{path}")).map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into())
+    site.read(node, &format!("/etc/pve/{path}"))
+        .map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into())
 }
 
 /// Writes a file of the cluster file system, which is read-only without quorum.
-pub fn write_etc(
-    cluster: &Cluster,
-    site: &mut dyn Site,
-    node: &str,
-    path: &str,
-    content: &str,
-) -> Result<(), String> {
+pub fn write_etc(cluster: &Cluster, site: &mut dyn Site, node: &str, path: &str, content: &str) -> Result<(), String> {
     if !site.quorate(node) {
         return Err(format!("unable to open file '/etc/pve/{path}.tmp.{}' - Permission denied", 2000 + cluster.serial));
     }
@@ -125,7 +120,7 @@ pub fn record(
 ) -> String {
     let pid = 1000 + cluster.next_serial() as u32;
     let start_s = now_ms / 1000;
-    let pstart = now_ms as u64 / 10 & 0xFFFF_FFFF;
+    let pstart = (now_ms as u64 / 10) & 0xFFFF_FFFF;
     let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{start_s:08X}:{kind}:{id}:{}:", who.full());
     let takes = if result.is_ok() { cluster.task_ms as i64 } else { 0 };
     cluster.tasks.push(Task {

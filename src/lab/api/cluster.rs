@@ -11,12 +11,10 @@ use serde_json::{Map, Value, json};
 
 pub const REPOID: &str = "0307225d4bc8b3ed";
 
-/// The release and version that a flavour plays. 8.3 is the last line before error texts came in bodies.
+/// The release and version that a flavour plays.
 pub fn release(flavour: Flavour) -> (&'static str, &'static str) {
-    match flavour {
-        Flavour::Pve9 => ("9.1", "9.1.7"),
-        Flavour::Pve8 => ("8.3", "8.3.5"),
-    }
+    let version = flavour.pve_version();
+    (version.rsplit_once('.').map_or(version, |(release, _)| release), version)
 }
 
 fn names(key: &str, words: &str) -> Value {
@@ -63,9 +61,7 @@ pub fn status(call: &mut Call) -> Outcome {
 
 pub fn config_nodes(call: &mut Call) -> Outcome {
     let nodes = call.site.nodes();
-    let show = |(at, node): (usize, &super::site::SiteNode)| {
-        json!({"name": node.name, "node": node.name, "nodeid": (at + 1).to_string(), "quorum_votes": "1", "ring0_addr": node.ip})
-    };
+    let show = |(at, node): (usize, &super::site::SiteNode)| json!({"name": node.name, "node": node.name, "nodeid": (at + 1).to_string(), "quorum_votes": "1", "ring0_addr": node.ip});
     Ok(nodes.iter().enumerate().map(show).collect())
 }
 
@@ -78,7 +74,8 @@ pub fn next_id(call: &mut Call) -> Outcome {
         }
         return Err(Fault::param("vmid", format!("VM {wanted} already exists")));
     }
-    let id = (100..1_000_000).find(free).ok_or_else(|| Fault::die("unable to get any free VMID in range [100, 1000000]"))?;
+    let id =
+        (100..1_000_000).find(free).ok_or_else(|| Fault::die("unable to get any free VMID in range [100, 1000000]"))?;
     Ok(json!(id.to_string()))
 }
 

@@ -124,7 +124,11 @@ pub fn upload(call: &mut Call) -> Outcome {
     let (path, _) = path_of(call.site, &call.node, &format!("{}:{kind}/{name}", entry.id)).map_err(Fault::die)?;
     let node = call.node.clone();
     call.site.write(&node, &path, &bytes).map_err(Fault::die)?;
-    let log = vec![format!("target file: {path}"), format!("file size is: {} B", bytes.len()), "finished file import successfully".into()];
+    let log = vec![
+        format!("target file: {path}"),
+        format!("file size is: {} B", bytes.len()),
+        "finished file import successfully".into(),
+    ];
     Ok(call.task("imgcopy", "", log, Ok(())))
 }
 
@@ -136,11 +140,36 @@ struct Appliance {
 }
 
 const APPLIANCES: [Appliance; 5] = [
-    Appliance { name: "debian-12-standard_12.12-1_amd64.tar.zst", os: "debian-12", version: "12.12-1", headline: "Debian 12 Bookworm (standard)" },
-    Appliance { name: "debian-13-standard_13.1-2_amd64.tar.zst", os: "debian-13", version: "13.1-2", headline: "Debian 13 Trixie (standard)" },
-    Appliance { name: "ubuntu-22.04-standard_22.04-1_amd64.tar.zst", os: "ubuntu-22.04", version: "22.04-1", headline: "Ubuntu 22.04 Jammy (standard)" },
-    Appliance { name: "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", os: "ubuntu-24.04", version: "24.04-2", headline: "Ubuntu 24.04 Noble (standard)" },
-    Appliance { name: "alpine-3.22-default_20250617_amd64.tar.xz", os: "alpine", version: "20250617", headline: "LXC default image for alpine 3.22" },
+    Appliance {
+        name: "debian-12-standard_12.12-1_amd64.tar.zst",
+        os: "debian-12",
+        version: "12.12-1",
+        headline: "Debian 12 Bookworm (standard)",
+    },
+    Appliance {
+        name: "debian-13-standard_13.1-2_amd64.tar.zst",
+        os: "debian-13",
+        version: "13.1-2",
+        headline: "Debian 13 Trixie (standard)",
+    },
+    Appliance {
+        name: "ubuntu-22.04-standard_22.04-1_amd64.tar.zst",
+        os: "ubuntu-22.04",
+        version: "22.04-1",
+        headline: "Ubuntu 22.04 Jammy (standard)",
+    },
+    Appliance {
+        name: "ubuntu-24.04-standard_24.04-2_amd64.tar.zst",
+        os: "ubuntu-24.04",
+        version: "24.04-2",
+        headline: "Ubuntu 24.04 Noble (standard)",
+    },
+    Appliance {
+        name: "alpine-3.22-default_20250617_amd64.tar.xz",
+        os: "alpine",
+        version: "20250617",
+        headline: "LXC default image for alpine 3.22",
+    },
 ];
 
 /// What stands in a downloaded file.
@@ -170,7 +199,10 @@ pub fn download(call: &mut Call) -> Outcome {
     }
     call.need(&format!("/storage/{}", entry.id), "Datastore.AllocateTemplate")?;
     if !storage::holds(&entry, "vztmpl") {
-        return Err(Fault::die(format!("cannot download to storage '{}', not configured for content type 'vztmpl'", entry.id)));
+        return Err(Fault::die(format!(
+            "cannot download to storage '{}', not configured for content type 'vztmpl'",
+            entry.id
+        )));
     }
     let node = call.node.clone();
     let (path, _) = path_of(call.site, &node, &format!("{}:vztmpl/{name}", entry.id)).map_err(Fault::die)?;

@@ -151,7 +151,7 @@ pub fn size_bytes(text: &str) -> Option<u64> {
 /// As PVE prints sizes: the largest unit that divides without rest.
 pub fn print_size(bytes: u64) -> String {
     for (shift, unit) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")] {
-        if bytes % (1 << shift) == 0 {
+        if bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

@@ -84,10 +84,7 @@ pub fn version(call: &mut Call) -> Outcome {
 
 pub fn status(call: &mut Call) -> Outcome {
     let (_, version) = release(call.flavour);
-    let kernel = match call.flavour {
-        Flavour::Pve9 => "6.17.2-1-pve",
-        Flavour::Pve8 => "6.8.12-8-pve",
-    };
+    let kernel = call.flavour.kernel();
     Ok(json!({
         "pveversion": format!("pve-manager/{version}/{REPOID}"),
         "kversion": format!("Linux {kernel} #1 SMP PREEMPT_DYNAMIC"),
@@ -145,7 +142,9 @@ pub fn packages(call: &mut Call) -> Outcome {
 
 pub fn certificates(call: &mut Call) -> Outcome {
     let node = call.node.clone();
-    Ok(json!([{ "filename": "pve-ssl.pem", "fingerprint": call.site.fingerprint(&node), "subject": format!("/CN={node}") }]))
+    Ok(
+        json!([{ "filename": "pve-ssl.pem", "fingerprint": call.site.fingerprint(&node), "subject": format!("/CN={node}") }]),
+    )
 }
 
 pub fn no_virtual_machines(_: &mut Call) -> Outcome {

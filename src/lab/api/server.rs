@@ -203,9 +203,10 @@ impl Port {
         let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
             return render(&Reply { status: 501, reason: "for data too large".into(), body: None });
         };
-        let headers = head.headers.iter().map(|(name, value)| {
-            (name.as_str().to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        });
+        let headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         let path = super::request::percent_decode(path.trim_end_matches('/'), false);
         let asked = Request {
             method: head.method.to_string(),

@@ -145,7 +145,8 @@ pub fn create(call: &mut Call) -> Outcome {
     }
     let skip = ["storage", "type", "digest"];
     let keys = call.params.iter().filter(|(key, _)| !skip.contains(&key.as_str()));
-    let entry = Section { kind: kind.clone(), id: id.clone(), keys: keys.map(|(k, v)| (k.clone(), v.clone())).collect() };
+    let entry =
+        Section { kind: kind.clone(), id: id.clone(), keys: keys.map(|(k, v)| (k.clone(), v.clone())).collect() };
     if is_enabled(&entry) && on_node(&entry, &call.node) && !is_online(call.site, &entry) {
         return Err(fail(format!("storage '{id}' is not online")));
     }
@@ -249,7 +250,8 @@ pub fn index(_: &mut Call) -> Outcome {
 
 pub fn status(call: &mut Call) -> Outcome {
     let node = call.node.clone();
-    let entry = get(call.site, &node, call.param("storage")).map_err(|_| Fault::param("storage", "No such storage."))?;
+    let entry =
+        get(call.site, &node, call.param("storage")).map_err(|_| Fault::param("storage", "No such storage."))?;
     Ok(Value::Object(figures(call.site, &entry, &node)))
 }
 

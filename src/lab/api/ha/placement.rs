@@ -40,11 +40,9 @@ pub fn wish(site: &dyn Site, node: &str, flavour: Flavour, resource: &Section) -
         Flavour::Pve8 => {
             let (groups, _) = read(site, node, GROUPS);
             match resource.keys.get("group").and_then(|name| groups.get(name)) {
-                Some(group) => Wish {
-                    nodes: nodes_of(group),
-                    strict: on(group, "restricted"),
-                    failback: !on(group, "nofailback"),
-                },
+                Some(group) => {
+                    Wish { nodes: nodes_of(group), strict: on(group, "restricted"), failback: !on(group, "nofailback") }
+                }
                 None => Wish { failback: true, ..Wish::default() },
             }
         }

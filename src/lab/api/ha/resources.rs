@@ -122,7 +122,8 @@ pub fn forget(call: &mut Call, sid: &str, purge: bool) -> Result<(), Fault> {
     let (mut rules, _) = read(call.site, &call.node, RULES);
     if purge && !rules.list.is_empty() {
         for rule in &mut rules.list {
-            let left = rule.keys.get("resources").map(|list| split_list(list).filter(|id| *id != sid).collect::<Vec<_>>());
+            let left =
+                rule.keys.get("resources").map(|list| split_list(list).filter(|id| *id != sid).collect::<Vec<_>>());
             rule.keys.insert("resources".into(), left.unwrap_or_default().join(","));
         }
         rules.list.retain(|rule| rule.keys.get("resources").is_some_and(|list| !list.is_empty()));

@@ -132,8 +132,7 @@ pub fn manager(call: &mut Call) -> Outcome {
 
 /// `Sun Nov 22 08:55:30 2026`, UTC.
 fn date(epoch_s: i64) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let (days, rest) = (epoch_s.div_euclid(86_400), epoch_s.rem_euclid(86_400));
     // Days to civil date, after Howard Hinnant.

@@ -65,8 +65,19 @@ pub fn pending(call: &mut Call) -> Outcome {
 /// What a running container takes at once; everything else waits for the next start.
 fn takes_at_once(conf: &Keys, key: &str) -> bool {
     let at_once = [
-        "description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "lock", "memory",
-        "swap", "cpulimit", "cpuunits",
+        "description",
+        "onboot",
+        "startup",
+        "protection",
+        "hostname",
+        "hookscript",
+        "cores",
+        "tags",
+        "lock",
+        "memory",
+        "swap",
+        "cpulimit",
+        "cpuunits",
     ];
     at_once.contains(&key)
         || is_indexed(key, "net")

@@ -14,8 +14,23 @@ use std::collections::BTreeMap;
 
 /// Parameters that are no configuration.
 const CREATE_ONLY: [&str; 17] = [
-    "node", "vmid", "ostemplate", "password", "ssh-public-keys", "start", "pool", "unique", "force", "bwlimit", "storage",
-    "restore", "ignore-unpack-errors", "unprivileged", "ha-managed", "digest", "rootfs",
+    "node",
+    "vmid",
+    "ostemplate",
+    "password",
+    "ssh-public-keys",
+    "start",
+    "pool",
+    "unique",
+    "force",
+    "bwlimit",
+    "storage",
+    "restore",
+    "ignore-unpack-errors",
+    "unprivileged",
+    "ha-managed",
+    "digest",
+    "rootfs",
 ];
 
 pub fn create(call: &mut Call) -> Outcome {
@@ -24,7 +39,8 @@ pub fn create(call: &mut Call) -> Outcome {
     if let Some(guest) = find(call.site, vmid) {
         return Err(Fault::die(format!("CT {vmid} already exists on node '{}'", guest.node)));
     }
-    call.need(&format!("/vms/{vmid}"), "VM.Allocate").map_err(|_| Fault::Text(403, "Permission check failed".into()))?;
+    call.need(&format!("/vms/{vmid}"), "VM.Allocate")
+        .map_err(|_| Fault::Text(403, "Permission check failed".into()))?;
     let unprivileged = match call.get("unprivileged") {
         Some(word) => word == "1",
         // The default changed with 9.0.
@@ -135,11 +151,8 @@ fn work(
         log.push("\t32768, 98304, 163840, 229376".into());
     }
     let template = call.param("ostemplate").to_string();
-    let file = if template.starts_with('/') {
-        template.clone()
-    } else {
-        content::path_of(call.site, &node, &template)?.0
-    };
+    let file =
+        if template.starts_with('/') { template.clone() } else { content::path_of(call.site, &node, &template)?.0 };
     let template_there = call.site.stat(&node, &file).is_some();
     if !template_there && place.volume.is_some() {
         let text = format!("volume '{template}' does not exist");

@@ -16,7 +16,9 @@ pub fn destroy(call: &mut Call) -> Outcome {
     check_lock(&conf).map_err(Fault::die)?;
     let purge = call.flag("purge");
     if !purge && ha::is_managed(call, vmid) {
-        return Err(Fault::die(format!("unable to remove CT {vmid} - used in HA resources and purge parameter not set.")));
+        return Err(Fault::die(format!(
+            "unable to remove CT {vmid} - used in HA resources and purge parameter not set."
+        )));
     }
     let force = call.flag("force");
     if !force && call.site.running(vmid).is_some() {

@@ -60,13 +60,7 @@ fn work(call: &mut Call, vmid: u32, target: &str, running: bool, log: &mut Vec<S
 }
 
 /// The file under its new node's directory: this is what moving a container is.
-pub fn move_config(
-    cluster: &Cluster,
-    site: &mut dyn Site,
-    from: &str,
-    to: &str,
-    vmid: u32,
-) -> Result<(), String> {
+pub fn move_config(cluster: &Cluster, site: &mut dyn Site, from: &str, to: &str, vmid: u32) -> Result<(), String> {
     // The old owner may be dead; any living node sees the same files.
     let through = if site.nodes().iter().any(|node| node.name == from && node.online) { from } else { to };
     let path = format!("/etc/pve/{}", path_of(from, vmid));

@@ -104,9 +104,8 @@ pub fn interfaces(call: &mut Call) -> Outcome {
     if call.site.running(vmid).is_none() {
         return Ok(Value::Null);
     }
-    let address = |text: &str, prefix: &str, kind: &str| {
-        json!({"ip-address": text, "prefix": prefix, "ip-address-type": kind})
-    };
+    let address =
+        |text: &str, prefix: &str, kind: &str| json!({"ip-address": text, "prefix": prefix, "ip-address-type": kind});
     let mut out = vec![json!({
         "name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
         "inet": "127.0.0.1/8", "inet6": "::1/128",
