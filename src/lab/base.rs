@@ -28,7 +28,8 @@ impl Flavour {
     pub fn pve_version(self) -> &'static str {
         match self {
             Self::Pve9 => "9.1.7",
-            Self::Pve8 => "8.4.14",
+            // The last line whose API puts error texts into the reason phrase alone.
+            Self::Pve8 => "8.3.5",
         }
     }
 }

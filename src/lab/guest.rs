@@ -52,6 +52,12 @@ pub fn start(world: &mut World, files: &Files, vmid: u32, node: &str) -> Result<
         return Err(format!("Configuration file 'nodes/{node}/lxc/{vmid}.conf' does not exist"));
     }
     let source = rootfs_device(&text).ok_or("missing rootfs configuration")?.to_owned();
+    start_from(world, files, vmid, node, &source)
+}
+
+/// As [`start`], from a device that is known: a storage's volume has no path in the configuration.
+pub fn start_from(world: &mut World, files: &Files, vmid: u32, node: &str, source: &str) -> Result<(), String> {
+    let source = source.to_owned();
     let target = format!("/var/lib/lxc/{vmid}/rootfs");
     let failed = |why: String| {
         format!(
@@ -108,7 +114,8 @@ pub fn create(
     result.map_err(unable)
 }
 
-fn unpack(
+/// Fills a mounted file system from a template; files that are there stay.
+pub(super) fn unpack(
     world: &mut World,
     files: &Files,
     fs: &FsId,

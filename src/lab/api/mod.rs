@@ -1,30 +1,39 @@
-//! The lab's Proxmox API: cluster state, tasks, HA, and the HTTPS server in front of it.
+//! The lab's Proxmox API: what the cluster answers over HTTPS and to `pvesh`.
 //!
-//! Being written.
+//! [`dispatch::handle`] is a function of the cluster's state, the nodes ([`site::Site`]) and a request; the server
+//! in front of it only carries bytes. Behaviour is held to recorded exchanges with Proxmox VE 9.1.7.
 
-use super::commands::Ctx;
-use crate::host::Method;
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
-use std::collections::BTreeMap;
+mod access;
+mod acl;
+mod auth;
+mod bridge;
+mod call;
+mod cluster;
+mod conf;
+mod content;
+mod dispatch;
+mod formats;
+mod ha;
+mod lxc;
+mod multipart;
+mod nodes;
+mod request;
+mod routes;
+mod schema;
+mod server;
+pub mod site;
+mod state;
+mod storage;
+mod tasks;
+mod tls;
+mod verify;
 
-/// What the cluster knows beside the files in `/etc/pve`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cluster {}
+#[cfg(test)]
+mod tests;
 
-/// An answer that is an error: HTTP status and Proxmox's own text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
-    pub status: u16,
-    pub message: String,
-}
-
-/// A GET as `pvesh get PATH` on `ctx`'s node does it: root, no proxy in between. Answers what stands under `data`.
-pub fn get(_ctx: &mut Ctx, path: &str, _params: &BTreeMap<String, String>) -> Result<Json, ApiError> {
-    Err(ApiError { status: 501, message: format!("Method 'GET {path}' not implemented") })
-}
-
-/// A write as `pvesh create|set|delete PATH` does it. Answers what stands under `data` (often a UPID).
-pub fn write(_ctx: &mut Ctx, method: Method, path: &str, _params: &BTreeMap<String, String>) -> Result<Json, ApiError> {
-    Err(ApiError { status: 501, message: format!("Method '{method:?} {path}' not implemented") })
-}
+pub use auth::Secrets;
+pub use bridge::{ApiError, get, write};
+pub use dispatch::handle;
+pub use request::{Reply, Request};
+pub use server::{ServeError, Server, serve};
+pub use state::{Cluster, HookCall};

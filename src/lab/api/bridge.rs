@@ -1,0 +1,259 @@
+//! The lab's nodes as the API's [`Site`], and the API as `pvesh` reaches it on a node.
+//! Files, devices and containers stay the lab's own; this only translates.
+
+use super::acl::Identity;
+use super::auth::Secrets;
+use super::dispatch;
+use super::request::Fault;
+use super::site::{Rootfs, RunningGuest, Site, SiteFile, SiteNode, Unpack, Unpacked, Worked};
+use super::state::Cluster;
+use super::tls;
+use crate::host::{FileKind, Method};
+use crate::lab::commands::Ctx;
+use crate::lab::device::{self, BlockDevice, Content, Filesystem, OpenError};
+use crate::lab::files::{Files, View, Writer};
+use crate::lab::guest;
+use crate::lab::world::{Flavour, Place, World};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// An answer that is an error: HTTP status and Proxmox's own text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: u16,
+    pub message: String,
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        let status = match &fault {
+            Fault::Params(_) => 400,
+            Fault::Text(status, _) | Fault::Bare(status, _) => *status,
+        };
+        Self { status, message: fault.text().trim_end().into() }
+    }
+}
+
+/// A GET as `pvesh get PATH` on `ctx`'s node does it: root, no proxy in between. Answers what stands under `data`.
+pub fn get(ctx: &mut Ctx, path: &str, params: &BTreeMap<String, String>) -> Result<Value, ApiError> {
+    as_root(ctx, "GET", path, params)
+}
+
+/// A write as `pvesh create|set|delete PATH` does it. Answers what stands under `data` (often a UPID). As `pvesh` it
+/// waits for a task and fails with what the task died of.
+pub fn write(ctx: &mut Ctx, method: Method, path: &str, params: &BTreeMap<String, String>) -> Result<Value, ApiError> {
+    let method = match method {
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+    };
+    let data = as_root(ctx, method, path, params)?;
+    let task = data.as_str().and_then(|upid| ctx.world.cluster.tasks.iter().find(|task| task.upid == upid));
+    match task {
+        Some(task) if task.exit != "OK" && !task.exit.starts_with("WARNINGS: ") => {
+            Err(ApiError { status: 500, message: task.exit.clone() })
+        }
+        _ => Ok(data),
+    }
+}
+
+fn as_root(ctx: &mut Ctx, method: &str, path: &str, params: &BTreeMap<String, String>) -> Result<Value, ApiError> {
+    let entry = ctx.node_name();
+    let who = Identity { user: "root@pam".into(), token: None };
+    // No ticket is made or checked on this way.
+    let secrets = Secrets { root_password: String::new(), key: String::new() };
+    within(ctx.world, ctx.files, |cluster, site, flavour| {
+        dispatch::perform(cluster, site, &secrets, flavour, who, &entry, method, path, params.clone())
+    })
+    .map_err(ApiError::from)
+}
+
+/// Lends the cluster's state and its nodes to `f`; the state is written back only where it changed.
+pub fn within<R>(world: &mut World, files: &Files, f: impl FnOnce(&mut Cluster, &mut dyn Site, Flavour) -> R) -> R {
+    let flavour = world.flavour;
+    let before: &Cluster = &world.cluster;
+    let mut cluster = before.clone();
+    let result = f(&mut cluster, &mut LabSite { world, files }, flavour);
+    let before: &Cluster = &world.cluster;
+    if *before != cluster {
+        *world.cluster = cluster;
+    }
+    result
+}
+
+struct LabSite<'a> {
+    world: &'a mut World,
+    files: &'a Files,
+}
+
+impl LabSite<'_> {
+    fn with_view<R>(&self, node: &str, f: impl FnOnce(&View) -> R) -> R {
+        let place = Place::node(node);
+        f(&View { world: self.world, files: self.files, place: &place })
+    }
+
+    fn with_writer<R>(&mut self, node: &str, f: impl FnOnce(&mut Writer) -> R) -> R {
+        let place = Place::node(node);
+        f(&mut Writer { world: self.world, files: self.files, place: &place })
+    }
+
+    /// The device that holds a root file system. A storage's volume is a device of the node by its path.
+    fn device_of(&self, node: &str, rootfs: &Rootfs) -> String {
+        match rootfs {
+            Rootfs::Device(path) => path.clone(),
+            Rootfs::Volume(path) => {
+                let name = volume_device(path);
+                debug_assert!(self.world.nodes.contains_key(node));
+                format!("/dev/{name}")
+            }
+        }
+    }
+
+    /// Makes the volume with an empty file system, as the storage does before unpacking.
+    fn make_volume(&mut self, node: &str, path: &str) {
+        let name = volume_device(path);
+        if self.world.node(node).devices.contains_key(&name) {
+            return;
+        }
+        let fs = format!("fs{}", self.world.fresh_id());
+        let uuid = self.world.fresh_uuid();
+        let state = Filesystem { kind: "ext4".into(), uuid, clean: true, ..Filesystem::default() };
+        self.world.filesystems.insert(fs.clone(), state);
+        let device = BlockDevice { content: Content::Filesystem(fs), ..BlockDevice::default() };
+        self.world.node_mut(node).devices.insert(name, device);
+    }
+}
+
+/// The kernel name under which the lab keeps a storage's volume.
+fn volume_device(path: &str) -> String {
+    format!("mapper/{}", path.trim_start_matches("/dev/").trim_matches('/').replace('/', "-"))
+}
+
+/// What mount(8) says; the command's failure itself is the task's last line.
+fn mount_log(vmid: u32, source: &str, error: &OpenError, log: &mut Vec<String>) -> String {
+    let target = format!("/var/lib/lxc/{vmid}/rootfs");
+    let text = match error.errno {
+        "ENOENT" => format!("mount: {target}: special device {source} does not exist."),
+        "EINVAL" => format!(
+            "mount: {target}: wrong fs type, bad option, bad superblock on {source}, missing codepage or helper \
+             program, or other error."
+        ),
+        _ => format!("mount: {target}: fsconfig() failed: {source}: Can't open blockdev: {}.", error.text()),
+    };
+    log.push(text);
+    log.push("       dmesg(1) may have more information after failed mount system call.".into());
+    log.push("mounting container failed".into());
+    format!("command 'mount {source} {target}//' failed: exit code 32")
+}
+
+impl Site for LabSite<'_> {
+    fn now_ms(&self) -> i64 {
+        self.world.now_ms()
+    }
+
+    fn nodes(&self) -> Vec<SiteNode> {
+        let node = |(name, state): (&String, &crate::lab::world::NodeState)| SiteNode {
+            name: name.clone(),
+            ip: crate::lab::base::cluster_address(state.index),
+            online: !state.off,
+        };
+        self.world.nodes.iter().map(node).collect()
+    }
+
+    fn read(&self, node: &str, path: &str) -> Option<Vec<u8>> {
+        self.with_view(node, |view| view.read(path).ok().flatten())
+    }
+
+    fn write(&mut self, node: &str, path: &str, content: &[u8]) -> Result<(), String> {
+        self.with_writer(node, |writer| {
+            if let Some((dir, _)) = path.rsplit_once('/') {
+                writer.create_dir_all(dir)?;
+            }
+            writer.write(path, content)
+        })
+        .map_err(|error| format!("unable to write '{path}' - {}", error.text))
+    }
+
+    fn remove(&mut self, node: &str, path: &str) -> Result<(), String> {
+        self.world.node_mut(node).devices.remove(&volume_device(path));
+        self.with_writer(node, |writer| writer.remove(path, false))
+            .map_err(|error| format!("unable to remove '{path}' - {}", error.text))
+    }
+
+    fn list(&self, node: &str, dir: &str) -> Vec<String> {
+        self.with_view(node, |view| view.list(dir).ok().flatten().unwrap_or_default())
+    }
+
+    fn stat(&self, node: &str, path: &str) -> Option<SiteFile> {
+        let stat = self.with_view(node, |view| view.stat(path).ok().flatten())?;
+        (stat.kind == FileKind::File || stat.kind == FileKind::Symlink).then_some(SiteFile {
+            size_bytes: stat.size_bytes,
+            modified_s: stat.modified_s,
+            executable: stat.mode & 0o111 != 0,
+        })
+    }
+
+    fn unpack(&mut self, node: &str, what: &Unpack, log: &mut Vec<String>) -> Worked<Unpacked> {
+        if let Rootfs::Volume(path) = &what.rootfs {
+            self.make_volume(node, path);
+        }
+        let source = self.device_of(node, &what.rootfs);
+        let target = format!("/var/lib/lxc/{}/rootfs", what.vmid);
+        let fs = device::mount(self.world, node, &source, &target, "rw,relatime", Some(what.vmid))
+            .map_err(|error| mount_log(what.vmid, &source, &error, log))?;
+        log.push(format!("extracting archive '{}'", what.template));
+        let result = guest::unpack(self.world, self.files, &fs, what.vmid, &what.conf, &what.template);
+        device::unmount(self.world, node, &target, Some(what.vmid));
+        result?;
+        log.push("Total bytes read: 2201600 (2.1MiB, 24MiB/s)".into());
+        let release = std::fs::read_to_string(self.files.filesystem(&fs).join("etc/os-release")).unwrap_or_default();
+        let id = release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or("unmanaged");
+        Ok(Unpacked { ostype: id.trim_matches('"').into(), arch: "amd64".into() })
+    }
+
+    fn running(&self, vmid: u32) -> Option<RunningGuest> {
+        let running = self.world.guests.get(&vmid)?.running.as_ref()?;
+        Some(RunningGuest { node: running.node.clone(), since_s: running.since_s, pid: running.pid })
+    }
+
+    fn quorate(&self, node: &str) -> bool {
+        self.world.quorate(node)
+    }
+
+    fn start_guest(&mut self, node: &str, vmid: u32, rootfs: &Rootfs, log: &mut Vec<String>) -> Worked<()> {
+        let source = self.device_of(node, rootfs);
+        let result = guest::start_from(self.world, self.files, vmid, node, &source);
+        result.map_err(|text| {
+            let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
+            let last = lines.pop().unwrap_or_else(|| format!("startup for container '{vmid}' failed"));
+            log.append(&mut lines);
+            last
+        })
+    }
+
+    fn stop_guest(&mut self, _node: &str, vmid: u32, _rootfs: &Rootfs, _log: &mut Vec<String>) -> Worked<()> {
+        guest::stop(self.world, vmid)
+    }
+
+    fn has_bridge(&self, node: &str, name: &str) -> bool {
+        let interfaces = self.with_view(node, |view| view.text("/etc/network/interfaces")).unwrap_or_default();
+        let mut words = interfaces.lines().map(|line| line.split_whitespace());
+        words.any(|mut line| line.next() == Some("iface") && line.next() == Some(name))
+    }
+
+    fn packages(&self, node: &str) -> BTreeMap<String, String> {
+        let installed = self.world.node(node).system.packages.iter();
+        let mut found: BTreeMap<String, String> = installed
+            .filter_map(|(name, package)| Some((name.clone(), package.as_ref()?.version.clone())))
+            .filter(|(name, _)| name.starts_with("pve-") || name.starts_with("proxmox-"))
+            .collect();
+        let (_, version) = super::cluster::release(self.world.flavour);
+        found.insert("pve-manager".into(), version.into());
+        found
+    }
+
+    fn fingerprint(&self, node: &str) -> String {
+        let path = format!("/etc/pve/nodes/{node}/pve-ssl.pem");
+        self.read(node, &path).map_or_else(String::new, |pem| tls::fingerprint(&String::from_utf8_lossy(&pem)))
+    }
+}
