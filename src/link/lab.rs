@@ -1,17 +1,52 @@
 //! Ways to the embedded cluster's hosts: agents over pipes to nodes and containers, REST over HTTPS to its API.
 
-use super::{Connect, Link, LinkError, in_process};
+use super::{ApiHost, Connect, Link, LinkError, in_process};
 use crate::event::Mode;
 use crate::host::Local;
-use crate::lab::{Lab, LabError, guest};
+use crate::lab::{Lab, LabError, api, guest};
+use crate::pve::{Client, Config, Fingerprint, Login, SecondFactor, Secret, Trust};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
 
 pub struct LabHosts {
     lab: Lab,
+    /// Served for as long as somebody may ask, from the first question on.
+    api: OnceLock<Result<Api, String>>,
+}
+
+struct Api {
+    client: Client,
+    _server: api::Server,
 }
 
 impl LabHosts {
     pub fn new(lab: Lab) -> Self {
-        Self { lab }
+        Self { lab, api: OnceLock::new() }
+    }
+
+    fn serve(&self) -> Result<Api, String> {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = api::serve(self.lab.clone(), any_port).map_err(|e| e.to_string())?;
+        let login = Login::Password {
+            user: "root@pam".into(),
+            password: Secret::new(server.root_password()),
+            second_factor: SecondFactor::None,
+        };
+        let pins: Result<Vec<Fingerprint>, _> = server.fingerprints.values().map(|f| f.parse()).collect();
+        let trust = Trust::Pinned(pins.map_err(|e| format!("the lab's certificate: {e}"))?);
+        let entry_points = server.urls.values().cloned().collect();
+        let client = Client::new(Config::new(entry_points, login, trust)).map_err(|e| e.to_string())?;
+        Ok(Api { client, _server: server })
+    }
+
+    fn cluster(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
+        let api = self.api.get_or_init(|| self.serve());
+        let client = match api {
+            Ok(api) => api.client.clone(),
+            Err(why) => return Err(LinkError::Lost { host: host.to_owned(), why: why.clone() }),
+        };
+        let state = self.lab.dir().join("workstation");
+        in_process(host, mode, move || Box::new(ApiHost::new(client, &state)))
     }
 
     fn container(&self, host: &str, vmid: u32, mode: Mode) -> Result<Link, LinkError> {
@@ -29,6 +64,9 @@ impl Connect for LabHosts {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
         if host == "localhost" {
             return in_process(host, mode, || Box::new(Local::this_machine("localhost")));
+        }
+        if host == "cluster" {
+            return self.cluster(host, mode);
         }
         if let Some(vmid) = host.strip_prefix("ct:").and_then(|id| id.parse().ok()) {
             return self.container(host, vmid, mode);
