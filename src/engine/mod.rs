@@ -22,6 +22,7 @@ pub fn check<P: Probe>(task: &dyn AnyTask, preview: &Preview<P>) -> HostResult {
     let reasons = preview.reasons();
     let mut result = judge(task.touches(), verdict, &reasons, preview);
     result.provisional = reasons;
+    result.predicted = matches!(result.status, Status::Drifted | Status::Skipped);
     result
 }
 
@@ -203,7 +204,7 @@ impl Made {
             _ => (status, why),
         };
         let summary = if status == Status::Changed { self.summaries.join("; ") } else { why };
-        HostResult { status, summary, diff: self.diffs, warnings: verdict.warnings, data, provisional: Vec::new() }
+        HostResult { diff: self.diffs, warnings: verdict.warnings, data, ..HostResult::new(status, summary) }
     }
 }
 

@@ -95,7 +95,7 @@ impl Fleet<'_> {
     /// What `register` holds: plain data, or in a check a value that knows what it cannot know.
     pub(super) fn result_value(&self, task: &str, result: &HostResult) -> Value {
         let data = engine::registered(result);
-        if self.mode == Mode::Apply || !matches!(result.status, Status::Drifted | Status::Skipped) {
+        if !result.predicted {
             return from_json(&data);
         }
         let known = match &data {

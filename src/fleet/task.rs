@@ -138,6 +138,7 @@ impl Fleet<'_> {
             if let Some(why) = self.doubt.lock().expect("no panic while holding").not_yet.take() {
                 let mut result = HostResult::new(Status::Drifted, "would be changed; its loop is not known yet");
                 result.provisional.push(why);
+                result.predicted = true;
                 return Err(result);
             }
             lane.items = items.map_err(|fault| wrong(self, fault))?;
@@ -408,6 +409,7 @@ pub(super) fn unready(def: &TaskDef, prepared: Prepared) -> HostResult {
             };
             let mut result = HostResult::new(status, format!("{words}: {why}"));
             result.provisional.push(why);
+            result.predicted = true;
             result
         }
         Prepared::Ready(_) => HostResult::new(Status::Failed, "was ready"),

@@ -320,6 +320,7 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             if self.fleet.mode == Mode::Check && !self.doubts.is_empty() {
                 answer.provisional.extend(self.doubts.iter().cloned());
             }
+            answer.predicted = self.fleet.mode == Mode::Check && status == Status::Drifted;
             self.fleet.overrule(self.scene, self.def, &host, &Default::default(), &mut answer);
             let mut result = self.fleet.outcome(self.scene, self.def, &host, &answer);
             result.task = self.name.to_owned();

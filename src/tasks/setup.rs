@@ -76,6 +76,10 @@ impl Task for Setup {
             "ansible_distribution_major_version": major,
             "ansible_os_family": if matches!(os("ID").as_str(), "debian" | "ubuntu") { "Debian".into() } else { title(&os("ID")) },
         });
+        // What is not known is not there: an empty kernel name in a package's name would be worse than a fault.
+        if let Some(known) = facts.as_object_mut() {
+            known.retain(|_, value| value.as_str() != Some(""));
+        }
         if let Some(kib) = memory_kib {
             facts["ansible_memtotal_mb"] = json!(kib / 1024);
         }

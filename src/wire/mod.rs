@@ -77,6 +77,9 @@ pub struct HostResult {
     pub data: Json,
     /// Why the answer rests on predictions, if it does.
     pub provisional: Vec<String>,
+    /// Check: a change was only predicted, so that `data` is not what an apply would register.
+    #[serde(default)]
+    pub predicted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +104,7 @@ impl HostResult {
             warnings: Vec::new(),
             data: Json::Null,
             provisional: Vec::new(),
+            predicted: false,
         }
     }
 
