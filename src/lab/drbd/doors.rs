@@ -236,7 +236,14 @@ pub fn node_on(world: &mut World, _node: &str) {
 
 /// Cuts or mends the cable between two nodes.
 pub fn cut_link(world: &mut World, a: &str, b: &str, cut: bool) {
-    with(world, None, |fabric, nodes| fabric.set_cut(nodes, a, b, cut));
+    with(world, None, |fabric, nodes| fabric.set_cuts(nodes, &[(a, b)], cut));
+}
+
+/// Cuts or mends all cables of a node at the same moment.
+pub fn isolate(world: &mut World, node: &str, cut: bool) {
+    let others: Vec<String> = world.nodes.keys().filter(|n| *n != node).cloned().collect();
+    let cables: Vec<(&str, &str)> = others.iter().map(|other| (node, other.as_str())).collect();
+    with(world, None, |fabric, nodes| fabric.set_cuts(nodes, &cables, cut));
 }
 
 /// A disk gives I/O errors from now on: DRBD detaches from it.

@@ -132,6 +132,12 @@ impl Fabric {
     fn settle_split_brain<'a>(&self, name: &str, a: &'a str, b: &'a str) -> Option<&'a str> {
         let (left, right) = (self.resource(a, name)?, self.resource(b, name)?);
         let (to_b, to_a) = (left.peers.get(&right.node_id)?, right.peers.get(&left.node_id)?);
+        // Who is already fetching the other data set has given up its own.
+        match (left.disk == Disk::Inconsistent, right.disk == Disk::Inconsistent) {
+            (true, false) => return Some(a),
+            (false, true) => return Some(b),
+            _ => {}
+        }
         match (to_b.discard_my_data, to_a.discard_my_data) {
             (true, false) => return Some(a),
             (false, true) => return Some(b),

@@ -20,11 +20,14 @@ mod state;
 mod status;
 
 pub use doors::{
-    close, content, cut_link, debugfs, disk_failed, has_metadata, holds_backing, kernel_log, minors, node_off, node_on,
-    open, proc_drbd, run, set_content, size_kib, wrote,
+    close, content, cut_link, debugfs, disk_failed, has_metadata, holds_backing, isolate, kernel_log, minors, node_off,
+    node_on, open, proc_drbd, run, set_content, size_kib, wrote,
 };
 pub use fabric::{Fabric, Held, LogLine};
 pub use machines::{Data, Device, Machines};
 pub use resync::FULL_RESYNC_MS;
 pub use role::{OpenError, Refusal, WriteError};
 pub use state::{Disk, Link, MetaData, Role};
+
+#[cfg(test)]
+mod tests;

@@ -23,11 +23,14 @@ impl Fabric {
         self.advance(machines);
     }
 
-    pub fn set_cut(&mut self, machines: &mut dyn Machines, a: &str, b: &str, cut: bool) {
-        if cut {
-            self.cuts.insert(ordered(a, b));
-        } else {
-            self.cuts.remove(&ordered(a, b));
+    /// Cuts or mends cables, all at the same moment.
+    pub fn set_cuts(&mut self, machines: &mut dyn Machines, cables: &[(&str, &str)], cut: bool) {
+        for (a, b) in cables {
+            if cut {
+                self.cuts.insert(ordered(a, b));
+            } else {
+                self.cuts.remove(&ordered(a, b));
+            }
         }
         self.settle(machines);
     }

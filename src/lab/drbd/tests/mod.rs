@@ -1,0 +1,6 @@
+//! The lab's DRBD driven through the states of the recordings, and compared with them.
+
+mod bed;
+mod commands;
+mod failures;
+mod states;
