@@ -1,9 +1,10 @@
 //! `converge lab …`, and the lab as ground of a run.
 
 use crate::inventory::Inventory;
-use crate::lab::Lab;
+use crate::lab::{Lab, api};
 use crate::link::Connect;
 use clap::{Parser, Subcommand};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Parser)]
@@ -19,6 +20,12 @@ pub struct Args {
 enum Command {
     /// Start over with a fresh cluster
     Reset,
+    /// Serve the cluster's Proxmox API on loopback until interrupted
+    Serve {
+        /// Port of the first node; the others follow. 0: any
+        #[arg(long, default_value_t = 8006)]
+        port: u16,
+    },
 }
 
 /// The embedded cluster as inventory and ways to its hosts.
@@ -41,5 +48,20 @@ pub fn run(args: &Args) -> u8 {
             }
             Err(why) => super::complain(crate::exit::FAILED, why),
         },
+        Command::Serve { port } => serve(&lab, port),
     }
+}
+
+fn serve(lab: &Lab, port: u16) -> u8 {
+    let server = match api::serve(lab.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+        Ok(server) => server,
+        Err(why) => return super::complain(crate::exit::FAILED, why),
+    };
+    for (node, url) in &server.urls {
+        println!("{node}  {url}/api2/json  SHA-256 {}", server.fingerprints[node]);
+    }
+    println!("user root@pam, password in {}", server.secrets_file.display());
+    println!("CA {}", lab.files().pve().join("pve-root-ca.pem").display());
+    server.wait();
+    crate::exit::OK
 }
