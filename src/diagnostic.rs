@@ -51,6 +51,12 @@ impl Fault {
         self
     }
 
+    /// [`help`](Self::help), if there is any.
+    pub fn hint(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
     /// Makes it a warning.
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;

@@ -165,6 +165,7 @@ impl Loader<'_> {
         let kind = crate::tasks::registry::find("set_fact")?;
         Some(Item::Task(Box::new(TaskDef {
             name: name.unwrap_or_else(|| format!("include_vars: {text}")),
+            name_span: key.span,
             kind,
             args: Node { value: Value::Mapping(entries), span: path.span },
             common,

@@ -100,6 +100,13 @@ impl Analyser {
         Analysis { error: None, names, guarded: mentions.guarded.into_iter().map(str::to_owned).collect(), unknown }
     }
 
+    /// "did you mean", among the filters or tests that people know.
+    pub fn suggest(&mut self, what: Unknown, name: &str) -> Option<String> {
+        let all = if what == Unknown::Filter { FILTERS } else { TESTS };
+        let known: Vec<&str> = all.iter().copied().filter(|known| self.exists(what, known)).collect();
+        crate::diagnostic::did_you_mean(name, known)
+    }
+
     fn exists(&mut self, what: Unknown, name: &str) -> bool {
         let key = (what == Unknown::Filter, name.to_owned());
         if let Some(known) = self.exists.get(&key) {
@@ -152,8 +159,15 @@ fn regions(text: &str) -> Vec<Range<usize>> {
         };
         let start = open + 2;
         let end = end_of(text, start, close);
-        if close != "#}" {
-            found.push(start..end);
+        match close {
+            "#}" => {}
+            // The first word says what kind of statement it is.
+            "%}" => {
+                let inside = text[start..end].trim_start_matches(['-', '+']).trim_start();
+                let word = inside.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inside.len());
+                found.push(end - inside.len() + word..end);
+            }
+            _ => found.push(start..end),
         }
         at = (end + 2).min(text.len());
         if close == "%}" && text[start..end].trim_matches(['-', '+', ' ', '\n', '\t']) == "raw" {
@@ -217,54 +231,121 @@ fn tokens(text: &str, region: Range<usize>) -> Vec<Token<'_>> {
     found
 }
 
-const KEYWORDS: &[&str] = &[
-    "and",
-    "or",
-    "not",
-    "in",
-    "is",
-    "if",
-    "else",
-    "elif",
-    "endif",
-    "for",
-    "endfor",
-    "set",
-    "endset",
-    "true",
-    "false",
-    "none",
-    "True",
-    "False",
-    "None",
-    "recursive",
-    "macro",
-    "endmacro",
-    "call",
-    "endcall",
-    "filter",
-    "endfilter",
-    "with",
-    "endwith",
-    "block",
-    "endblock",
-    "include",
-    "import",
-    "from",
-    "as",
-    "ignore",
-    "missing",
-    "without",
-    "context",
-    "raw",
-    "endraw",
-    "do",
-    "continue",
-    "break",
-    "autoescape",
-    "endautoescape",
-    "extends",
+/// Names that may exist; the environment cannot list its own.
+const FILTERS: &[&str] = &[
+    "abs",
+    "attr",
+    "b64decode",
+    "b64encode",
+    "basename",
+    "batch",
+    "bool",
+    "chain",
+    "combine",
+    "comment",
+    "count",
+    "default",
+    "dict2items",
+    "dictsort",
+    "difference",
+    "dirname",
+    "escape",
+    "first",
+    "flatten",
+    "float",
+    "format",
+    "from_json",
+    "from_yaml",
+    "groupby",
+    "hash",
+    "indent",
+    "int",
+    "intersect",
+    "items",
+    "items2dict",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "mandatory",
+    "max",
+    "min",
+    "pprint",
+    "quote",
+    "regex_escape",
+    "regex_findall",
+    "regex_replace",
+    "regex_search",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "ternary",
+    "title",
+    "to_json",
+    "to_nice_json",
+    "to_nice_yaml",
+    "to_yaml",
+    "tojson",
+    "trim",
+    "type_debug",
+    "union",
+    "unique",
+    "upper",
+    "urlencode",
+    "zip",
 ];
+
+const TESTS: &[&str] = &[
+    "boolean",
+    "changed",
+    "contains",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "equalto",
+    "even",
+    "failed",
+    "false",
+    "float",
+    "in",
+    "integer",
+    "iterable",
+    "lower",
+    "mapping",
+    "match",
+    "none",
+    "number",
+    "odd",
+    "regex",
+    "search",
+    "sequence",
+    "skipped",
+    "startingwith",
+    "string",
+    "subset",
+    "succeeded",
+    "success",
+    "superset",
+    "true",
+    "undefined",
+    "upper",
+    "version",
+];
+
+const KEYWORDS: &[&str] =
+    &["and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"];
 
 #[derive(Default)]
 struct Mentions<'t> {
@@ -304,7 +385,6 @@ impl<'t> Mentions<'t> {
                     self.called.push((Unknown::Filter, name, token.at));
                     bare = None;
                 }
-                Word::Name("filter") if at == 0 || before == Some(Word::Sign('%')) => {}
                 Word::Name(_) if before == Some(Word::Sign('.')) => bare = None,
                 Word::Name(name) if KEYWORDS.contains(&name) => bare = None,
                 Word::Name(name) => {
@@ -329,64 +409,4 @@ impl<'t> Mentions<'t> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(text: &str) -> Vec<(String, usize)> {
-        Analyser::new().expression(text).names.clone()
-    }
-
-    #[test]
-    fn finds_names_and_their_places() {
-        assert_eq!(
-            names("a.b == c[d] and 'e' in f(g=h)"),
-            [("a".into(), 0), ("c".into(), 7), ("d".into(), 9), ("f".into(), 23), ("h".into(), 27)]
-        );
-        assert_eq!(names("x | default(y)"), [("y".into(), 12)]);
-        assert_eq!(names("x is defined and x.y"), []);
-        assert_eq!(names("x is not defined or x == 1"), []);
-        assert_eq!(names("x.y | default(1)"), [("x".into(), 0)]);
-        assert_eq!(names("range(3) | list"), []);
-    }
-
-    #[test]
-    fn sees_through_templates() {
-        let text = "{# a #}{% for i in list %}{{ i.b }} {{ c }}{% endfor %}{% raw %}{{ d }}{% endraw %}{{ '}}' ~ e }}";
-        let found = Analyser::new().template(text);
-        assert_eq!(found.error, None);
-        let at = |word: &str| text.find(word).unwrap();
-        assert_eq!(
-            found.names,
-            [("list".into(), at("list")), ("c".into(), at("c }}")), ("e".into(), at("e }}{").max(at("~ e") + 2))]
-        );
-    }
-
-    #[test]
-    fn knows_which_filters_exist() {
-        let found = Analyser::new().expression("a | to_nice_json | nosuch is defined and b is nosuchtest");
-        assert_eq!(
-            found.unknown.iter().map(|(_, name, _)| name.as_str()).collect::<Vec<_>>(),
-            ["nosuch", "nosuchtest"]
-        );
-    }
-
-    #[test]
-    fn tells_where_it_does_not_parse() {
-        let found = Analyser::new().template("one\n{{ two three }}");
-        assert_eq!(found.error.as_ref().map(|(range, _)| range.clone()), Some(11..16));
-    }
-
-    mod arbitrary {
-        use super::super::*;
-        use proptest::prelude::*;
-
-        proptest! {
-            #[test]
-            fn text_never_panics(text in r#"(\{\{|\}\}|\{%|%\}|\{#|#\}|[a-c.|()\[\]'"\\=ü ]| is | not | defined |raw|endraw){0,30}"#) {
-                let mut analyser = Analyser::new();
-                analyser.template(&text);
-                analyser.expression(&text);
-            }
-        }
-    }
-}
+mod tests;

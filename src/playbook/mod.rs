@@ -10,6 +10,7 @@ mod names;
 mod play;
 mod read;
 mod role;
+mod shared;
 mod tasks;
 mod verify;
 

@@ -120,6 +120,8 @@ pub enum Included {
 pub struct TaskDef {
     /// As given, or the kind's name. May hold templates.
     pub name: String,
+    /// Of the name as given, otherwise of the kind.
+    pub name_span: Span,
     pub kind: &'static Kind,
     /// The kind's arguments as written, templates unrendered.
     pub args: Node,

@@ -262,8 +262,8 @@ impl Loader<'_> {
             }
             match seen.get(handler.name.as_str()) {
                 Some(first) if first.span.file == handler.span.file && first.span != handler.span => {
-                    let fault = Fault::new(handler.span, format!("two handlers are named `{}`", handler.name));
-                    faults.push(fault.label("only one of them would run").also(first.span, "the other one"));
+                    let fault = Fault::new(handler.name_span, format!("two handlers are named `{}`", handler.name));
+                    faults.push(fault.label("only one of them would run").also(first.name_span, "the other one"));
                 }
                 _ => drop(seen.insert(&handler.name, handler)),
             }

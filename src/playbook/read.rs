@@ -166,10 +166,7 @@ impl Loader<'_> {
     pub(super) fn unknown_key<'k>(&mut self, key: &Node, of: &str, known: impl IntoIterator<Item = &'k str>) {
         let name = key.as_str().unwrap_or_default();
         let fault = Fault::new(key.span, format!("unknown field `{name}`")).label(format!("not a field of {of}"));
-        let fault = match did_you_mean(name, known) {
-            Some(help) => fault.help(help),
-            None => fault,
-        };
+        let fault = fault.hint(did_you_mean(name, known));
         self.fault(fault);
     }
 

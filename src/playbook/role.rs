@@ -186,10 +186,7 @@ impl Loader<'_> {
             let fault = Fault::new(call.named, format!("there is no role `{}`", call.name))
                 .label(format!("looked for {}", looked.join(", ")));
             let beside: Vec<String> = dirs.iter().filter_map(|dir| dir.parent()).flat_map(names_in).collect();
-            self.fault(match did_you_mean(&call.name, beside.iter().map(String::as_str)) {
-                Some(help) => fault.help(help),
-                None => fault,
-            });
+            self.fault(fault.hint(did_you_mean(&call.name, beside.iter().map(String::as_str))));
         }
         found
     }
@@ -273,10 +270,7 @@ impl Loader<'_> {
                     let fault = Fault::new(named, format!("there is no file `{name}`"));
                     let known: Vec<String> = names_in(dir).iter().map(|n| stem(n)).collect();
                     let fault = fault.label(format!("looked for `{}`", candidates[1].display()));
-                    self.fault(match did_you_mean(name, known.iter().map(String::as_str)) {
-                        Some(help) => fault.help(help),
-                        None => fault,
-                    });
+                    self.fault(fault.hint(did_you_mean(name, known.iter().map(String::as_str))));
                 }
                 None
             }

@@ -1,7 +1,7 @@
 //! Lists of tasks: tasks, blocks, and the words they share.
 
 use super::loader::{At, Loader, first_line};
-use super::model::{Block, Common, Item, LoopControl, MetaAction, TaskDef};
+use super::model::{Block, Common, Item, MetaAction, TaskDef};
 use crate::diagnostic::{Fault, did_you_mean};
 use crate::tasks::registry::{self, Kind};
 use crate::yaml::{Node, Value};
@@ -87,6 +87,7 @@ impl Loader<'_> {
         let mut directive: Option<(&Node, &Node)> = None;
         let mut kind: Option<(&'static Kind, &Node, &Node)> = None;
         let mut unknown = Vec::new();
+        let mut outdated = false;
         for (key, value) in entries {
             let word = key.as_str().unwrap_or_default();
             let word = word.strip_prefix("ansible.builtin.").or(word.strip_prefix("ansible.legacy.")).unwrap_or(word);
@@ -109,12 +110,17 @@ impl Loader<'_> {
                     (Some((first, _)), _) | (None, Some((_, first, _))) => self.two_kinds(key, first),
                     (None, None) => kind = Some((found, key, value)),
                 }
-            } else if !self.common_word(&mut common, key, value) && !self.old_word(key, value) {
+            } else if self.common_word(&mut common, key, value) {
+            } else if self.old_word(key) {
+                outdated = true;
+            } else {
                 unknown.push(key);
             }
         }
         if directive.is_none() && kind.is_none() {
             match unknown.as_slice() {
+                // `action`: the kind is in there, which was told.
+                [] if outdated => {}
                 [] => {
                     let fault = Fault::new(first_line(node), "a task without a kind").label("what should be done?");
                     self.fault(fault.help("add one of those `converge explain` lists, such as `copy:` or `command:`"));
@@ -136,6 +142,7 @@ impl Loader<'_> {
         let args = self.args(kind, key, value, extra_args);
         Some(Item::Task(Box::new(TaskDef {
             name: name.unwrap_or_else(|| kind.name.to_owned()),
+            name_span: node.get("name").map_or(key.span, |name| name.span),
             kind,
             args,
             common,
@@ -193,10 +200,7 @@ impl Loader<'_> {
         let found = known.iter().find(|(name, _)| *name == text).map(|(_, action)| *action);
         if found.is_none() {
             let fault = Fault::new(value.span, format!("unknown value `{text}`")).label("not an action of `meta`");
-            self.fault(match did_you_mean(&text, known.map(|(name, _)| name)) {
-                Some(help) => fault.help(help),
-                None => fault,
-            });
+            self.fault(fault.hint(did_you_mean(&text, known.map(|(name, _)| name))));
         }
         found
     }
@@ -260,7 +264,7 @@ impl Loader<'_> {
     }
 
     /// Ansible's words for which another is to be written; `true` if it was one.
-    fn old_word(&mut self, key: &Node, value: &Node) -> bool {
+    fn old_word(&mut self, key: &Node) -> bool {
         let word = key.as_str().unwrap_or_default();
         let help = match word {
             "action" | "local_action" => "write the kind as a key of its own: `copy:` with its fields below",
@@ -277,7 +281,6 @@ impl Loader<'_> {
             _ if word.starts_with("with_") => "write `loop` with a list",
             _ => return self.needless(key),
         };
-        let _ = value;
         self.fault(Fault::new(key.span, format!("`{word}` is not supported")).help(help));
         true
     }
@@ -306,95 +309,6 @@ impl Loader<'_> {
             }
         }
         Node { value: Value::Mapping(entries), span: if value.is_null() { key.span } else { value.span } }
-    }
-
-    /// A word that tasks, blocks and includes share; `false` if it is none.
-    fn common_word(&mut self, common: &mut Common, key: &Node, value: &Node) -> bool {
-        match key.as_str().unwrap_or_default() {
-            "when" => common.when = self.expressions(value),
-            "changed_when" => common.changed_when = Some(self.expressions(value)),
-            "failed_when" => common.failed_when = Some(self.expressions(value)),
-            "until" => common.until = Some(self.expressions(value)),
-            "loop" | "with_list" => self.loop_over(common, value),
-            "with_items" => {
-                self.loop_over(common, value);
-                common.loop_flatten = true;
-            }
-            "loop_control" => self.loop_control(common, value),
-            "register" => {
-                if self.written_out(value).is_some() && self.is_variable(value) {
-                    common.register = value.as_str().map(str::to_owned);
-                }
-            }
-            "notify" => common.notify = self.words(value, false),
-            "listen" => common.listen = self.words(value, false).into_iter().map(|(word, _)| word).collect(),
-            "vars" => common.vars = self.variables(value),
-            "retries" => common.retries = self.number(value).unwrap_or(common.retries),
-            "delay" => common.delay_s = self.number(value).unwrap_or(common.delay_s),
-            "delegate_to" => {
-                if self.text(value).is_some() {
-                    common.delegate_to = Some(value.clone());
-                }
-            }
-            "delegate_facts" => drop(self.flag(value)),
-            "become" | "become_user" => self.become_root(key, value),
-            word => return self.shared_word(common, word, value),
-        }
-        true
-    }
-
-    /// A word that also plays may say; `false` if it is none.
-    pub(super) fn shared_word(&mut self, common: &mut Common, word: &str, value: &Node) -> bool {
-        match word {
-            "tags" => {
-                let tags = self.words(value, true);
-                add_tags(&mut common.tags, tags.into_iter().map(|(tag, _)| tag));
-            }
-            "environment" => {
-                for (name, value) in self.entries(value, "a mapping of environment variables") {
-                    common.environment.push((name.as_str().unwrap_or_default().to_owned(), value.clone()));
-                }
-            }
-            "no_log" => common.no_log = self.flag(value).unwrap_or(true),
-            "ignore_errors" => common.ignore_errors = self.flag(value).unwrap_or_default(),
-            "ignore_unreachable" => common.ignore_unreachable = self.flag(value).unwrap_or_default(),
-            "any_errors_fatal" => common.any_errors_fatal = self.flag(value).unwrap_or_default(),
-            "run_once" => common.run_once = self.flag(value).unwrap_or_default(),
-            "check_mode" => common.check_mode = self.flag(value),
-            "throttle" => common.throttle = self.number(value),
-            "timeout" => common.timeout_s = self.number(value),
-            _ => return false,
-        }
-        true
-    }
-
-    fn loop_over(&mut self, common: &mut Common, value: &Node) {
-        if value.items().is_some() || value.is_template() {
-            common.loop_ = Some(value.clone());
-        } else {
-            self.wrong_type(value, "a list, or a template that gives one");
-        }
-    }
-
-    fn loop_control(&mut self, common: &mut Common, value: &Node) {
-        let mut control = LoopControl::default();
-        for (key, value) in self.entries(value, "a mapping") {
-            match key.as_str().unwrap_or_default() {
-                "loop_var" if self.is_variable(value) => {
-                    control.loop_var = value.as_str().unwrap_or_default().to_owned();
-                }
-                "index_var" if self.is_variable(value) => control.index_var = value.as_str().map(str::to_owned),
-                "loop_var" | "index_var" => {}
-                "label" => control.label = Some(value.clone()),
-                "pause" => control.pause_s = self.number::<f64>(value).unwrap_or_default().ceil() as u64,
-                "extended" => control.extended = self.flag(value).unwrap_or_default(),
-                _ => {
-                    let known = ["loop_var", "index_var", "label", "pause", "extended"];
-                    self.unknown_key(key, "`loop_control`", known);
-                }
-            }
-        }
-        common.loop_control = control;
     }
 }
 

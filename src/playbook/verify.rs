@@ -1,7 +1,10 @@
 //! What can be told of plays once all of them are read: arguments, variables, templates, hosts, handlers, files.
 
-use super::jinja::{Analyser, Analysis, Unknown};
-use super::loader::{Loader, clean};
+mod files;
+mod words;
+
+use super::jinja::Analyser;
+use super::loader::Loader;
 use super::model::{Block, Common, Expr, Included, Item, Play, Playbook, TaskDef};
 use super::names::Names;
 use super::read::within;
@@ -10,13 +13,10 @@ use crate::tasks::Touches;
 use crate::template::has_template;
 use crate::yaml::{Node, Value};
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Fields that hold bare expressions.
 const EXPRESSIONS: &[(&str, &str)] = &[("assert", "that"), ("debug", "var")];
-
-/// Fields that name a file of the workstation, with the directory of a role it is looked for in.
-const FILES: &[(&str, &str, &str)] = &[("copy", "src", "files"), ("template", "src", "templates")];
 
 pub fn playbooks(loader: &mut Loader<'_>, playbooks: &[Playbook]) {
     let names = Names::new(loader.context, playbooks);
@@ -119,10 +119,7 @@ impl<'l, 'a> Verifier<'l, 'a> {
             let place = within(self.loader.sources, span, pattern, at..at + name.len());
             let fault = Fault::new(place, format!("unknown host or group `{name}`")).label("not in the inventory");
             let names = known.hosts.iter().chain(&known.groups).map(String::as_str);
-            let fault = match did_you_mean(name, names) {
-                Some(help) => fault.help(help),
-                None => fault,
-            };
+            let fault = fault.hint(did_you_mean(name, names));
             self.tell(fault);
         }
     }
@@ -215,7 +212,7 @@ impl<'l, 'a> Verifier<'l, 'a> {
         self.enter(common);
         self.conditions(&common.when, true);
         self.looped(common);
-        self.text(&task.name, task.span, false);
+        self.text(&task.name, task.name_span, false);
         if let Some(host) = &common.delegate_to {
             self.node(host, false);
             match host.as_str() {
@@ -276,57 +273,6 @@ impl<'l, 'a> Verifier<'l, 'a> {
         }
     }
 
-    fn file(&mut self, task: &TaskDef) {
-        let Some((kind, field, dir)) = FILES.iter().find(|(kind, ..)| *kind == task.kind.name) else { return };
-        let Some(node) = task.args.get(field) else { return };
-        let Some(name) = node.as_str().filter(|name| !name.is_empty() && !has_template(name)) else { return };
-        if task.args.get("remote_src").is_some_and(|flag| flag.as_bool() != Some(false)) {
-            return;
-        }
-        let name = Path::new(name);
-        let above = task.folder.parent().unwrap_or(&task.folder);
-        let mut places: Vec<PathBuf> = match name.is_absolute() {
-            true => vec![name.to_owned()],
-            false => [task.folder.join(dir), task.folder.clone(), above.join(dir), above.to_owned()]
-                .iter()
-                .map(|dir| clean(&dir.join(name)))
-                .collect(),
-        };
-        places.dedup();
-        match places.iter().find(|place| place.exists()) {
-            None => {
-                let looked: Vec<String> = places.iter().map(|place| format!("`{}`", place.display())).collect();
-                let fault = Fault::new(node.span, format!("there is no file `{}`", name.display()));
-                self.tell(fault.label(format!("looked for {}", looked.join(", "))));
-            }
-            Some(path) if *kind == "template" => self.template_file(path, node.span),
-            Some(_) => {}
-        }
-    }
-
-    fn template_file(&mut self, path: &Path, named: Span) {
-        let file = match self.templates.get(path) {
-            Some(known) => *known,
-            None => {
-                let file = match crate::yaml::read(path, self.loader.sources) {
-                    Ok(file) => Some(file),
-                    Err(mut fault) => {
-                        fault.message = fault.message.replace("a binary file, not YAML", "a binary file");
-                        self.tell(fault.also(named, "named here"));
-                        None
-                    }
-                };
-                self.templates.insert(path.to_owned(), file);
-                file
-            }
-        };
-        let Some(file) = file else { return };
-        let text = self.loader.sources.text(file).clone();
-        let found = self.analyser.template(&text);
-        let whole = Span { file, start: 0, end: text.len() };
-        self.analysed(&found, &text, whole, false, true);
-    }
-
     fn notified(&mut self, common: &Common) {
         for (name, span) in &common.notify {
             if has_template(name) {
@@ -354,82 +300,6 @@ impl<'l, 'a> Verifier<'l, 'a> {
             let fault = Fault::new(task.kind_span, format!("`{}` concerns the cluster, not a host", task.kind.name));
             let fault = fault.label("needs `hosts: cluster`");
             self.tell(fault.help("put it into a play with `hosts: cluster`, or add `delegate_to: cluster`"));
-        }
-    }
-
-    /// Every template in a piece of YAML.
-    fn node(&mut self, node: &Node, later: bool) {
-        match &node.value {
-            Value::Scalar { text, .. } => self.text(text, node.span, later),
-            Value::Sequence(items) => items.iter().for_each(|item| self.node(item, later)),
-            Value::Mapping(entries) => {
-                for (key, value) in entries {
-                    self.node(key, later);
-                    self.node(value, later);
-                }
-            }
-        }
-    }
-
-    fn text(&mut self, text: &str, span: Span, later: bool) {
-        if has_template(text) {
-            let found = self.analyser.template(text);
-            self.analysed(&found, text, span, later, false);
-        }
-    }
-
-    /// A bare expression; returns the names it asks for with `is defined`.
-    fn expression(&mut self, text: &str, span: Span) -> HashSet<String> {
-        let inner = match crate::template::sole_expression(text) {
-            Some(inner) => {
-                let fault =
-                    Fault::new(span, "an expression stands here without `{{ }}`").label("the braces are needless");
-                self.tell(fault.warning());
-                inner
-            }
-            None => text,
-        };
-        let found = self.analyser.expression(inner);
-        self.analysed(&found, inner, span, false, false);
-        found.guarded.clone()
-    }
-
-    /// `exact`: offsets are bytes of the file as they stand.
-    fn analysed(&mut self, found: &Analysis, text: &str, span: Span, later: bool, exact: bool) {
-        let place = |this: &Self, part: std::ops::Range<usize>| match exact {
-            true => Span { start: span.start + part.start, end: span.start + part.end, ..span },
-            false => within(this.loader.sources, span, text, part),
-        };
-        if let Some((range, why)) = &found.error {
-            let at = place(self, range.clone());
-            self.tell(Fault::new(at, format!("this is no Jinja: {why}")));
-            return;
-        }
-        for (what, name, at) in &found.unknown {
-            let at = place(self, *at..at + name.len());
-            let what = if *what == Unknown::Filter { "filter" } else { "test" };
-            self.tell(Fault::new(at, format!("unknown {what} `{name}`")));
-        }
-        for (name, at) in &found.names {
-            if self.names.knows(name) || (later && self.names.set_by(name).is_some()) {
-                continue;
-            }
-            let end = if text[*at..].starts_with(name.as_str()) { at + name.len() } else { *at };
-            let at = place(self, *at..end);
-            let fault = Fault::new(at, format!("undefined variable `{name}`"));
-            let fault = match self.names.set_by(name) {
-                Some(setter) if setter != at => {
-                    fault.label("not set yet").also(setter, "set by this task, which runs later")
-                }
-                _ => {
-                    let fault = fault.label("nothing defines it");
-                    match did_you_mean(name, self.names.all()) {
-                        Some(help) => fault.help(help),
-                        None => fault,
-                    }
-                }
-            };
-            self.tell(fault);
         }
     }
 }

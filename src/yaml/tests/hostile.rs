@@ -106,6 +106,7 @@ mod arbitrary {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn text_never_panics(text in r#"([a-c:\-\[\]{},&*!|>'"%@#?~<ü🦀 \t\r\n]|: |- |\n  |\{\{ a \}\}){0,60}"#) {
             let mut sources = Sources::default();

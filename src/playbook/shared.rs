@@ -1,0 +1,97 @@
+//! Words that tasks share with blocks, includes and plays.
+
+use super::loader::Loader;
+use super::model::{Common, LoopControl};
+use super::tasks::add_tags;
+use crate::yaml::Node;
+
+impl Loader<'_> {
+    /// A word that tasks, blocks and includes share; `false` if it is none.
+    pub(super) fn common_word(&mut self, common: &mut Common, key: &Node, value: &Node) -> bool {
+        match key.as_str().unwrap_or_default() {
+            "when" => common.when = self.expressions(value),
+            "changed_when" => common.changed_when = Some(self.expressions(value)),
+            "failed_when" => common.failed_when = Some(self.expressions(value)),
+            "until" => common.until = Some(self.expressions(value)),
+            "loop" | "with_list" => self.loop_over(common, value),
+            "with_items" => {
+                self.loop_over(common, value);
+                common.loop_flatten = true;
+            }
+            "loop_control" => self.loop_control(common, value),
+            "register" => {
+                if self.written_out(value).is_some() && self.is_variable(value) {
+                    common.register = value.as_str().map(str::to_owned);
+                }
+            }
+            "notify" => common.notify = self.words(value, false),
+            "listen" => common.listen = self.words(value, false).into_iter().map(|(word, _)| word).collect(),
+            "vars" => common.vars = self.variables(value),
+            "retries" => common.retries = self.number(value).unwrap_or(common.retries),
+            "delay" => common.delay_s = self.number(value).unwrap_or(common.delay_s),
+            "delegate_to" => {
+                if self.text(value).is_some() {
+                    common.delegate_to = Some(value.clone());
+                }
+            }
+            "delegate_facts" => drop(self.flag(value)),
+            "become" | "become_user" => self.become_root(key, value),
+            word => return self.shared_word(common, word, value),
+        }
+        true
+    }
+
+    /// A word that also plays may say; `false` if it is none.
+    pub(super) fn shared_word(&mut self, common: &mut Common, word: &str, value: &Node) -> bool {
+        match word {
+            "tags" => {
+                let tags = self.words(value, true);
+                add_tags(&mut common.tags, tags.into_iter().map(|(tag, _)| tag));
+            }
+            "environment" => {
+                for (name, value) in self.entries(value, "a mapping of environment variables") {
+                    common.environment.push((name.as_str().unwrap_or_default().to_owned(), value.clone()));
+                }
+            }
+            "no_log" => common.no_log = self.flag(value).unwrap_or(true),
+            "ignore_errors" => common.ignore_errors = self.flag(value).unwrap_or_default(),
+            "ignore_unreachable" => common.ignore_unreachable = self.flag(value).unwrap_or_default(),
+            "any_errors_fatal" => common.any_errors_fatal = self.flag(value).unwrap_or_default(),
+            "run_once" => common.run_once = self.flag(value).unwrap_or_default(),
+            "check_mode" => common.check_mode = self.flag(value),
+            "throttle" => common.throttle = self.number(value),
+            "timeout" => common.timeout_s = self.number(value),
+            _ => return false,
+        }
+        true
+    }
+
+    fn loop_over(&mut self, common: &mut Common, value: &Node) {
+        if value.items().is_some() || value.is_template() {
+            common.loop_ = Some(value.clone());
+        } else {
+            self.wrong_type(value, "a list, or a template that gives one");
+        }
+    }
+
+    fn loop_control(&mut self, common: &mut Common, value: &Node) {
+        let mut control = LoopControl::default();
+        for (key, value) in self.entries(value, "a mapping") {
+            match key.as_str().unwrap_or_default() {
+                "loop_var" if self.is_variable(value) => {
+                    control.loop_var = value.as_str().unwrap_or_default().to_owned();
+                }
+                "index_var" if self.is_variable(value) => control.index_var = value.as_str().map(str::to_owned),
+                "loop_var" | "index_var" => {}
+                "label" => control.label = Some(value.clone()),
+                "pause" => control.pause_s = self.number::<f64>(value).unwrap_or_default().ceil() as u64,
+                "extended" => control.extended = self.flag(value).unwrap_or_default(),
+                _ => {
+                    let known = ["loop_var", "index_var", "label", "pause", "extended"];
+                    self.unknown_key(key, "`loop_control`", known);
+                }
+            }
+        }
+        common.loop_control = control;
+    }
+}
