@@ -200,7 +200,8 @@ fn by_address(world: &World, files: &Files, address: &str) -> Option<u32> {
         config(world, files, *vmid).is_some_and(|(_, text)| {
             let net = config_value(&text, "net0").unwrap_or_default().to_owned();
             let named = config_value(&text, "hostname") == Some(address);
-            named || net.split(',').filter_map(|o| o.strip_prefix("ip=")).any(|ip| ip.split('/').next() == Some(address))
+            named
+                || net.split(',').filter_map(|o| o.strip_prefix("ip=")).any(|ip| ip.split('/').next() == Some(address))
         })
     })
 }

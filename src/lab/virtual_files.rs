@@ -76,9 +76,14 @@ fn find(entries: &BTreeMap<String, Entry>, path: &str) -> Option<Entry> {
 
 /// Sockets that listen on every address, as `/proc/net/tcp` has them.
 fn tcp_table(ports: &[u16]) -> String {
-    let mut text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
+    let mut text =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
     for (n, port) in ports.iter().enumerate() {
-        let _ = writeln!(text, "{n:>4}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 {} 1 0000000000000000 100 0 0 10 0", 20_000 + n);
+        let _ = writeln!(
+            text,
+            "{n:>4}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 {} 1 0000000000000000 100 0 0 10 0",
+            20_000 + n
+        );
     }
     text
 }

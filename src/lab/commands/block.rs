@@ -34,7 +34,8 @@ fn tags(ctx: &Ctx, device: &DeviceRef, content: &Content) -> Vec<(&'static str, 
         && drbd::has_metadata(ctx.world, &ctx.node_name(), name)
     {
         // Found at the end of the disk, and it wins over what lies before it.
-        let uuid = format!("{:016x}", name.bytes().fold(0x75f9_64df_8c65_u64, |h, b| h.wrapping_mul(31) + u64::from(b)));
+        let uuid =
+            format!("{:016x}", name.bytes().fold(0x75f9_64df_8c65_u64, |h, b| h.wrapping_mul(31) + u64::from(b)));
         return vec![("UUID", uuid), ("VERSION", "v09".into()), ("TYPE", "drbd".into()), ("USAGE", "raid".into())];
     }
     if let Content::Other(kind) = content {
@@ -92,10 +93,14 @@ pub fn blkid(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         }
         output.rc = 0;
         output.stdout.push_str(&match format.as_str() {
-            "export" => format!("DEVNAME={path}\n{}", list.iter().map(|(k, v)| format!("{k}={v}\n")).collect::<String>()),
+            "export" => {
+                format!("DEVNAME={path}\n{}", list.iter().map(|(k, v)| format!("{k}={v}\n")).collect::<String>())
+            }
             "value" => list.iter().map(|(_, v)| format!("{v}\n")).collect(),
             "udev" => list.iter().map(|(k, v)| format!("ID_FS_{k}={v}\n")).collect(),
-            "full" => format!("{path}: {}\n", list.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect::<Vec<_>>().join(" ")),
+            "full" => {
+                format!("{path}: {}\n", list.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect::<Vec<_>>().join(" "))
+            }
             other => return not_simulated(argv, &format!("the output format {other}")),
         });
     }
@@ -103,11 +108,36 @@ pub fn blkid(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 }
 
 const DEFAULT_FEATURES: &[&str] = &[
-    "has_journal", "ext_attr", "resize_inode", "dir_index", "orphan_file", "filetype", "extent", "64bit", "flex_bg", "metadata_csum_seed",
-    "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize", "metadata_csum",
+    "has_journal",
+    "ext_attr",
+    "resize_inode",
+    "dir_index",
+    "orphan_file",
+    "filetype",
+    "extent",
+    "64bit",
+    "flex_bg",
+    "metadata_csum_seed",
+    "sparse_super",
+    "large_file",
+    "huge_file",
+    "dir_nlink",
+    "extra_isize",
+    "metadata_csum",
 ];
 
-const OTHER_FEATURES: &[&str] = &["mmp", "quota", "project", "casefold", "encrypt", "verity", "bigalloc", "inline_data", "sparse_super2", "uninit_bg"];
+const OTHER_FEATURES: &[&str] = &[
+    "mmp",
+    "quota",
+    "project",
+    "casefold",
+    "encrypt",
+    "verity",
+    "bigalloc",
+    "inline_data",
+    "sparse_super2",
+    "uninit_bg",
+];
 
 /// `mkfs -t ext4`, `mkfs.ext4`, `mke2fs`.
 pub fn mkfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
@@ -123,10 +153,13 @@ pub fn mkfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     if kind != "ext4" {
         return not_simulated(argv, &format!("the file system {kind}"));
     }
-    let banner = if ctx.system().debian == 12 { "mke2fs 1.47.0 (5-Feb-2023)\n" } else { "mke2fs 1.47.2 (1-Jan-2025)\n" };
+    let banner =
+        if ctx.system().debian == 12 { "mke2fs 1.47.0 (5-Feb-2023)\n" } else { "mke2fs 1.47.2 (1-Jan-2025)\n" };
     let quiet = options.has(&["q"]);
     let head = if quiet { String::new() } else { banner.to_owned() };
-    let Some(path) = options.rest.first().cloned() else { return Output::failed(1, format!("{head}Usage: {program} [options] device\n")) };
+    let Some(path) = options.rest.first().cloned() else {
+        return Output::failed(1, format!("{head}Usage: {program} [options] device\n"));
+    };
     let mut features: Vec<String> = DEFAULT_FEATURES.iter().map(|f| (*f).to_owned()).collect();
     if ctx.system().debian == 12 {
         features.retain(|f| f != "orphan_file" && f != "metadata_csum_seed");
@@ -134,7 +167,10 @@ pub fn mkfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     for word in options.values(&["O"]).iter().flat_map(|v| v.split(',')) {
         let (name, on) = word.strip_prefix('^').map_or((word, true), |n| (n, false));
         if !DEFAULT_FEATURES.contains(&name) && !OTHER_FEATURES.contains(&name) {
-            return Output::failed(1, format!("{head}Invalid filesystem option set: {}\n", options.values(&["O"]).join(",")));
+            return Output::failed(
+                1,
+                format!("{head}Invalid filesystem option set: {}\n", options.values(&["O"]).join(",")),
+            );
         }
         features.retain(|f| f != name);
         if on {
@@ -161,9 +197,17 @@ pub fn mkfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
             return Output::failed(1, format!("{head}The file {path} does not exist and no size was specified.\n"));
         }
         Err(e) if e.errno == "EBUSY" => {
-            return Output::failed(1, format!("{head}{path} is apparently in use by the system; will not make a filesystem here!\n"));
+            return Output::failed(
+                1,
+                format!("{head}{path} is apparently in use by the system; will not make a filesystem here!\n"),
+            );
         }
-        Err(e) => return Output::failed(1, format!("{head}{program}: {} while trying to determine filesystem size\n", e.text())),
+        Err(e) => {
+            return Output::failed(
+                1,
+                format!("{head}{program}: {} while trying to determine filesystem size\n", e.text()),
+            );
+        }
     };
     let size_kib = device::size_kib(ctx.world, &node, &device);
     let fs = format!("fs{}", ctx.world.fresh_id());
@@ -192,10 +236,17 @@ pub fn mkfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         return Output::default();
     }
     let blocks = size_kib * 1024 / BLOCK_BYTES;
-    let mmp_line = if mmp > 0 { format!("Multiple mount protection is enabled with update interval {mmp} seconds.\n") } else { String::new() };
+    let mmp_line = if mmp > 0 {
+        format!("Multiple mount protection is enabled with update interval {mmp} seconds.\n")
+    } else {
+        String::new()
+    };
     Output {
         rc: 0,
-        stdout: format!("Creating filesystem with {blocks} 4k blocks and {} inodes\nFilesystem UUID: {uuid}\nSuperblock backups stored on blocks: \n\t32768, 98304, 163840, 229376, 294912\n\nAllocating group tables: done                            \nWriting inode tables: done                            \nCreating journal (16384 blocks): done\n{mmp_line}Writing superblocks and filesystem accounting information: done\n\n", blocks / 4),
+        stdout: format!(
+            "Creating filesystem with {blocks} 4k blocks and {} inodes\nFilesystem UUID: {uuid}\nSuperblock backups stored on blocks: \n\t32768, 98304, 163840, 229376, 294912\n\nAllocating group tables: done                            \nWriting inode tables: done                            \nCreating journal (16384 blocks): done\n{mmp_line}Writing superblocks and filesystem accounting information: done\n\n",
+            blocks / 4
+        ),
         stderr: head,
     }
 }
@@ -203,7 +254,11 @@ pub fn mkfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 /// `dumpe2fs -h` and `tune2fs -l`.
 pub fn dumpe2fs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     let program = argv[0].rsplit('/').next().unwrap_or_default().to_owned();
-    let head = if ctx.system().debian == 12 { format!("{program} 1.47.0 (5-Feb-2023)\n") } else { format!("{program} 1.47.2 (1-Jan-2025)\n") };
+    let head = if ctx.system().debian == 12 {
+        format!("{program} 1.47.0 (5-Feb-2023)\n")
+    } else {
+        format!("{program} 1.47.2 (1-Jan-2025)\n")
+    };
     let options = match Options::parse(argv, "hl", &[]) {
         Ok(options) if options.has(&["h", "l"]) => options,
         Ok(_) => return not_simulated(argv, &format!("{program} beyond the super block")),
@@ -212,16 +267,34 @@ pub fn dumpe2fs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output
     let Some(path) = options.rest.first().cloned() else { return Output::failed(1, head) };
     let content = match look(ctx, &path) {
         Ok((_, content)) => content,
-        Err(e) => return Output::failed(1, format!("{head}{program}: {} while trying to open {path}\nCouldn't find valid filesystem superblock.\n", e.text())),
+        Err(e) => {
+            return Output::failed(
+                1,
+                format!(
+                    "{head}{program}: {} while trying to open {path}\nCouldn't find valid filesystem superblock.\n",
+                    e.text()
+                ),
+            );
+        }
     };
     let Some(fs) = filesystem(ctx, &content) else {
-        return Output::failed(1, format!("{head}{program}: Bad magic number in super-block while trying to open {path}\nCouldn't find valid filesystem superblock.\n"));
+        return Output::failed(
+            1,
+            format!(
+                "{head}{program}: Bad magic number in super-block while trying to open {path}\nCouldn't find valid filesystem superblock.\n"
+            ),
+        );
     };
     let made = clock::ctime(fs.made_at_s);
     let blocks = fs.size_kib * 1024 / BLOCK_BYTES;
     let mut text = format!(
         "Filesystem volume name:   {}\nLast mounted on:          <not available>\nFilesystem UUID:          {}\nFilesystem magic number:  0xEF53\nFilesystem revision #:    1 (dynamic)\nFilesystem features:      {}\nFilesystem flags:         signed_directory_hash \nDefault mount options:    user_xattr acl\nFilesystem state:         {}\nErrors behavior:          Continue\nFilesystem OS type:       Linux\nInode count:              {}\nBlock count:              {blocks}\nReserved block count:     {}\nFirst block:              0\nBlock size:               {BLOCK_BYTES}\nFragment size:            {BLOCK_BYTES}\nFilesystem created:       {made}\nLast checked:             {made}\n",
-        fs.label.as_deref().unwrap_or("<none>"), fs.uuid, fs.features.join(" "), if fs.clean { "clean" } else { "not clean" }, blocks / 4, blocks / 20
+        fs.label.as_deref().unwrap_or("<none>"),
+        fs.uuid,
+        fs.features.join(" "),
+        if fs.clean { "clean" } else { "not clean" },
+        blocks / 4,
+        blocks / 20
     );
     if fs.mmp_interval_s > 0 {
         text.push_str(&format!("MMP block number:         7985\nMMP update interval:      {}\n", fs.mmp_interval_s));
@@ -236,12 +309,17 @@ pub fn dumpe2fs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output
         }
         text.push('\n');
     }
-    Output { rc: 0, stdout: if program == "tune2fs" { format!("{head}{text}") } else { text }, stderr: if program == "tune2fs" { String::new() } else { head } }
+    Output {
+        rc: 0,
+        stdout: if program == "tune2fs" { format!("{head}{text}") } else { text },
+        stderr: if program == "tune2fs" { String::new() } else { head },
+    }
 }
 
 /// `debugfs -R 'ls -p DIR' DEVICE`: names on a file system that need not be mounted.
 pub fn debugfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let head = if ctx.system().debian == 12 { "debugfs 1.47.0 (5-Feb-2023)\n" } else { "debugfs 1.47.2 (1-Jan-2025)\n" };
+    let head =
+        if ctx.system().debian == 12 { "debugfs 1.47.0 (5-Feb-2023)\n" } else { "debugfs 1.47.2 (1-Jan-2025)\n" };
     let options = match Options::parse(argv, "R:c", &[]) {
         Ok(options) => options,
         Err(output) => return output,
@@ -257,10 +335,14 @@ pub fn debugfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
     let unable = |why: String| Output { rc: 0, stdout: String::new(), stderr: format!("{head}{why}") };
     let content = match look(ctx, &path) {
         Ok((_, content)) => content,
-        Err(e) => return unable(format!("debugfs: {} while trying to open {path}\nls: Filesystem not open\n", e.text())),
+        Err(e) => {
+            return unable(format!("debugfs: {} while trying to open {path}\nls: Filesystem not open\n", e.text()));
+        }
     };
     let Content::Filesystem(fs) = content else {
-        return unable(format!("debugfs: Bad magic number in super-block while trying to open {path}\nls: Filesystem not open\n"));
+        return unable(format!(
+            "debugfs: Bad magic number in super-block while trying to open {path}\nls: Filesystem not open\n"
+        ));
     };
     let real = ctx.files.filesystem(&fs).join(dir.trim_start_matches('/'));
     let Ok(entries) = std::fs::read_dir(&real) else {
@@ -283,7 +365,8 @@ pub fn debugfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
 }
 
 pub fn wipefs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "anfqpO:", &["all", "no-act", "force", "quiet", "parsable", "noheadings"]) {
+    let options = match Options::parse(argv, "anfqpO:", &["all", "no-act", "force", "quiet", "parsable", "noheadings"])
+    {
         Ok(options) => options,
         Err(output) => return output,
     };
@@ -291,7 +374,12 @@ pub fn wipefs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     for path in &options.rest {
         let (device, content) = match look(ctx, path) {
             Ok(found) => found,
-            Err(e) => return Output::failed(1, format!("wipefs: error: {path}: probing initialization failed: {}\n", e.text())),
+            Err(e) => {
+                return Output::failed(
+                    1,
+                    format!("wipefs: error: {path}: probing initialization failed: {}\n", e.text()),
+                );
+            }
         };
         let list = tags(ctx, &device, &content);
         let Some((_, kind)) = list.iter().find(|(k, _)| *k == "TYPE") else { continue };
@@ -310,14 +398,23 @@ pub fn wipefs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 }
 
 pub fn lsblk(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "no:dbJplrP", &["noheadings", "output=", "nodeps", "bytes", "json", "paths", "list", "raw"]) {
+    let options = match Options::parse(
+        argv,
+        "no:dbJplrP",
+        &["noheadings", "output=", "nodeps", "bytes", "json", "paths", "list", "raw"],
+    ) {
         Ok(options) => options,
         Err(output) => return output,
     };
     if options.has(&["J", "json", "P"]) {
         return not_simulated(argv, "this output format of lsblk");
     }
-    let columns: Vec<String> = options.value(&["o", "output"]).unwrap_or("NAME,SIZE,TYPE,MOUNTPOINTS").split(',').map(str::to_uppercase).collect();
+    let columns: Vec<String> = options
+        .value(&["o", "output"])
+        .unwrap_or("NAME,SIZE,TYPE,MOUNTPOINTS")
+        .split(',')
+        .map(str::to_uppercase)
+        .collect();
     let mut paths = options.rest.clone();
     if paths.is_empty() {
         paths = ctx.node().devices.keys().map(|n| format!("/dev/{n}")).collect();
@@ -342,9 +439,13 @@ pub fn lsblk(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
                 "TYPE" => if path.contains('p') || path.contains("drbd") { "part" } else { "disk" }.to_owned(),
                 "FSTYPE" => tag("TYPE"),
                 "UUID" => tag("UUID"),
-                "MOUNTPOINT" | "MOUNTPOINTS" => {
-                    ctx.node().mounts.iter().find(|m| m.source == path && m.guest.is_none()).map(|m| m.target.clone()).unwrap_or_default()
-                }
+                "MOUNTPOINT" | "MOUNTPOINTS" => ctx
+                    .node()
+                    .mounts
+                    .iter()
+                    .find(|m| m.source == path && m.guest.is_none())
+                    .map(|m| m.target.clone())
+                    .unwrap_or_default(),
                 other => return not_simulated(argv, &format!("the column {other}")),
             });
         }
@@ -378,7 +479,15 @@ pub fn put_foreign_filesystem(ctx: &mut Ctx, kernel_name: &str) -> std::io::Resu
     std::fs::write(tree.join("holiday.jpg"), "somebody's pictures")?;
     let now = ctx.world.now_s();
     let features = DEFAULT_FEATURES.iter().map(|f| (*f).to_owned()).collect();
-    let state = Filesystem { kind: "ext4".into(), uuid, size_kib: 8 * 1024 * 1024, features, clean: true, made_at_s: now, ..Filesystem::default() };
+    let state = Filesystem {
+        kind: "ext4".into(),
+        uuid,
+        size_kib: 8 * 1024 * 1024,
+        features,
+        clean: true,
+        made_at_s: now,
+        ..Filesystem::default()
+    };
     ctx.world.filesystems.insert(fs.clone(), state);
     if let Some(device) = ctx.node_mut().devices.get_mut(kernel_name) {
         device.content = Content::Filesystem(fs);

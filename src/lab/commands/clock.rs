@@ -3,13 +3,31 @@
 /// `Sun 2026-11-22 07:58:01 UTC`, as systemd writes time stamps.
 pub fn systemd(at_s: i64) -> String {
     let t = Civil::of(at_s);
-    format!("{} {:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC", t.weekday(), t.year, t.month, t.day, t.hour, t.minute, t.second)
+    format!(
+        "{} {:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
+        t.weekday(),
+        t.year,
+        t.month,
+        t.day,
+        t.hour,
+        t.minute,
+        t.second
+    )
 }
 
 /// `Sun Nov 22 07:58:01 2026`, as `ctime` writes it.
 pub fn ctime(at_s: i64) -> String {
     let t = Civil::of(at_s);
-    format!("{} {} {:>2} {:02}:{:02}:{:02} {:04}", t.weekday(), t.month_name(), t.day, t.hour, t.minute, t.second, t.year)
+    format!(
+        "{} {} {:>2} {:02}:{:02}:{:02} {:04}",
+        t.weekday(),
+        t.month_name(),
+        t.day,
+        t.hour,
+        t.minute,
+        t.second,
+        t.year
+    )
 }
 
 struct Civil {
@@ -44,8 +62,7 @@ impl Civil {
     }
 
     fn month_name(&self) -> &'static str {
-        const NAMES: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         NAMES[usize::try_from(self.month - 1).unwrap_or(0)]
     }
 }

@@ -11,7 +11,9 @@ fn sources(ctx: &Ctx) -> Vec<(String, String)> {
 }
 
 pub fn has_headers(ctx: &Ctx, kernel: &str) -> bool {
-    ["proxmox-headers", "pve-headers"].iter().any(|p| super::apt::installed_version(ctx, &format!("{p}-{kernel}")).is_some())
+    ["proxmox-headers", "pve-headers"]
+        .iter()
+        .any(|p| super::apt::installed_version(ctx, &format!("{p}-{kernel}")).is_some())
 }
 
 pub fn run(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
@@ -33,16 +35,26 @@ pub fn run(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     match action {
         "status" => status(ctx, module.as_deref(), options.value(&["k", "kernelver"])),
         "build" | "install" | "uninstall" | "unbuild" | "remove" => {
-            let Some(name) = module else { return Output::failed(1, "\nError! Arguments <module> and <module-version> are not specified.\n") };
+            let Some(name) = module else {
+                return Output::failed(1, "\nError! Arguments <module> and <module-version> are not specified.\n");
+            };
             let Some((name, version)) = sources(ctx).into_iter().find(|(n, _)| *n == name) else {
-                return Output::failed(3, format!("\nError! Could not find module source directory.\nDirectory: /usr/src/{} does not exist.\n", named.unwrap_or_default().replace('/', "-")));
+                return Output::failed(
+                    3,
+                    format!(
+                        "\nError! Could not find module source directory.\nDirectory: /usr/src/{} does not exist.\n",
+                        named.unwrap_or_default().replace('/', "-")
+                    ),
+                );
             };
             match action {
                 "build" => build(ctx, &name, &version, &kernel),
                 "install" => install(ctx, &name, &version, &kernel),
                 _ => {
                     ctx.node_mut().dkms.retain(|b| !(b.module == name && b.kernel == kernel));
-                    Output::ok(format!("Module {name}/{version} for kernel {kernel} (x86_64):\nBefore uninstall, this module version was ACTIVE on this kernel.\n"))
+                    Output::ok(format!(
+                        "Module {name}/{version} for kernel {kernel} (x86_64):\nBefore uninstall, this module version was ACTIVE on this kernel.\n"
+                    ))
                 }
             }
         }
@@ -80,10 +92,17 @@ fn status(ctx: &Ctx, module: Option<&str>, kernel: Option<&str>) -> Output {
 fn build(ctx: &mut Ctx, name: &str, version: &str, kernel: &str) -> Output {
     let state = |ctx: &Ctx| ctx.node().dkms.iter().find(|b| b.module == name && b.kernel == kernel).map(|b| b.state);
     if matches!(state(ctx), Some(DkmsState::Built | DkmsState::Installed)) {
-        return Output::ok(format!("Module {name}/{version} already built for kernel {kernel} (x86_64), skip. You may override by specifying --force.\n"));
+        return Output::ok(format!(
+            "Module {name}/{version} already built for kernel {kernel} (x86_64), skip. You may override by specifying --force.\n"
+        ));
     }
     if !has_headers(ctx, kernel) {
-        return Output::failed(21, format!("\nError! Your kernel headers for kernel {kernel} cannot be found at /lib/modules/{kernel}/build or /lib/modules/{kernel}/source.\nPlease install the linux-headers-{kernel} package or use the --kernelsourcedir option to tell DKMS where it's located.\n"));
+        return Output::failed(
+            21,
+            format!(
+                "\nError! Your kernel headers for kernel {kernel} cannot be found at /lib/modules/{kernel}/build or /lib/modules/{kernel}/source.\nPlease install the linux-headers-{kernel} package or use the --kernelsourcedir option to tell DKMS where it's located.\n"
+            ),
+        );
     }
     let broken = ctx.node().dkms_broken_for.contains(kernel);
     let node = ctx.node_mut();
@@ -92,15 +111,23 @@ fn build(ctx: &mut Ctx, name: &str, version: &str, kernel: &str) -> Output {
     node.dkms.push(DkmsBuild { module: name.into(), version: version.into(), kernel: kernel.into(), state });
     if broken {
         let log = format!("/var/lib/dkms/{name}/{version}/build/make.log");
-        let text = format!("DKMS (dkms-3.2.2) make.log for {name}/{version} for kernel {kernel} (x86_64)\ndrbd_req.c:2145:2: error: implicit declaration of function 'blk_queue_split'\nmake: *** [Makefile:234: modules] Error 2\n");
+        let text = format!(
+            "DKMS (dkms-3.2.2) make.log for {name}/{version} for kernel {kernel} (x86_64)\ndrbd_req.c:2145:2: error: implicit declaration of function 'blk_queue_split'\nmake: *** [Makefile:234: modules] Error 2\n"
+        );
         let _ = ctx.writer().ship(&log, text.as_bytes(), 0o644);
         return Output {
             rc: 10,
-            stdout: format!("Building module(s)...(bad exit status: 2)\nFailed command:\nmake -j2 KERNELRELEASE={kernel} -C /lib/modules/{kernel}/build\n"),
-            stderr: format!("\nError! Bad return status for module build on kernel: {kernel} (x86_64)\nConsult {log} for more information.\n"),
+            stdout: format!(
+                "Building module(s)...(bad exit status: 2)\nFailed command:\nmake -j2 KERNELRELEASE={kernel} -C /lib/modules/{kernel}/build\n"
+            ),
+            stderr: format!(
+                "\nError! Bad return status for module build on kernel: {kernel} (x86_64)\nConsult {log} for more information.\n"
+            ),
         };
     }
-    Output::ok(format!("Sign command: /lib/modules/{kernel}/build/scripts/sign-file\nSigning key: /var/lib/dkms/mok.key\nPublic certificate (MOK): /var/lib/dkms/mok.pub\n\nBuilding module(s).... done.\nSigning module /var/lib/dkms/{name}/{version}/build/drbd.ko\n"))
+    Output::ok(format!(
+        "Sign command: /lib/modules/{kernel}/build/scripts/sign-file\nSigning key: /var/lib/dkms/mok.key\nPublic certificate (MOK): /var/lib/dkms/mok.pub\n\nBuilding module(s).... done.\nSigning module /var/lib/dkms/{name}/{version}/build/drbd.ko\n"
+    ))
 }
 
 fn install(ctx: &mut Ctx, name: &str, version: &str, kernel: &str) -> Output {
@@ -120,7 +147,8 @@ fn install(ctx: &mut Ctx, name: &str, version: &str, kernel: &str) -> Output {
 pub fn autoinstall(ctx: &mut Ctx, kernel: &str) -> Output {
     let mut output = Output::default();
     for (name, version) in sources(ctx) {
-        let installed = ctx.node().dkms.iter().any(|b| b.module == name && b.kernel == kernel && b.state == DkmsState::Installed);
+        let installed =
+            ctx.node().dkms.iter().any(|b| b.module == name && b.kernel == kernel && b.state == DkmsState::Installed);
         if installed {
             continue;
         }

@@ -107,7 +107,11 @@ pub fn rm(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 fn into(ctx: &Ctx, source: &str, target: &str) -> String {
     let target = ctx.absolute(target);
     let is_dir = ctx.view().list(&target).ok().flatten().is_some();
-    if is_dir { format!("{}/{}", target.trim_end_matches('/'), source.rsplit('/').next().unwrap_or(source)) } else { target }
+    if is_dir {
+        format!("{}/{}", target.trim_end_matches('/'), source.rsplit('/').next().unwrap_or(source))
+    } else {
+        target
+    }
 }
 
 pub fn mv(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
@@ -116,7 +120,8 @@ pub fn mv(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         Err(output) => return output,
     };
     let [source, target] = options.rest.as_slice() else { return not_simulated(argv, "moving several files at once") };
-    let target = if options.has(&["T", "no-target-directory"]) { ctx.absolute(target) } else { into(ctx, source, target) };
+    let target =
+        if options.has(&["T", "no-target-directory"]) { ctx.absolute(target) } else { into(ctx, source, target) };
     let source = ctx.absolute(source);
     match ctx.writer().rename(&source, &target) {
         Ok(()) => Output::default(),
@@ -164,7 +169,9 @@ pub fn install(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
         }
         return Output::default();
     }
-    let [source, target] = options.rest.as_slice() else { return not_simulated(argv, "installing several files at once") };
+    let [source, target] = options.rest.as_slice() else {
+        return not_simulated(argv, "installing several files at once");
+    };
     let bytes = match read(ctx, argv, source) {
         Ok(bytes) => bytes,
         Err(output) => return output,
@@ -173,7 +180,8 @@ pub fn install(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
     let mut writer = ctx.writer();
     let parent = target.rsplit_once('/').map_or("/", |(p, _)| p).to_owned();
     let made = if options.has(&["D"]) { writer.create_dir_all(&parent) } else { Ok(()) };
-    match made.and_then(|()| writer.write(&target, &bytes)).and_then(|()| writer.set_attrs(&target, mode, owner, group)) {
+    match made.and_then(|()| writer.write(&target, &bytes)).and_then(|()| writer.set_attrs(&target, mode, owner, group))
+    {
         Ok(()) => Output::default(),
         Err(e) => fail(argv, "cannot create regular file", &e),
     }
@@ -233,7 +241,11 @@ pub fn ls(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     for path in paths {
         let full = ctx.absolute(&path);
         let names = match ctx.view().list(&full) {
-            Ok(Some(names)) => names.into_iter().filter(|n| options.has(&["a", "A"]) || !n.starts_with('.')).map(|n| (format!("{}/{n}", full.trim_end_matches('/')), n)).collect(),
+            Ok(Some(names)) => names
+                .into_iter()
+                .filter(|n| options.has(&["a", "A"]) || !n.starts_with('.'))
+                .map(|n| (format!("{}/{n}", full.trim_end_matches('/')), n))
+                .collect(),
             _ if ctx.view().stat(&full).ok().flatten().is_some() => vec![(full, path)],
             _ => {
                 output.stderr.push_str(&format!("ls: cannot access '{path}': No such file or directory\n"));
@@ -252,7 +264,13 @@ pub fn ls(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
                     _ => '-',
                 };
                 let arrow = s.link_target.map(|t| format!(" -> {t}")).unwrap_or_default();
-                output.stdout.push_str(&format!("{kind}{} 1 {} {} {:>8} {name}{arrow}\n", mode_text(s.mode), s.owner, s.group, s.size_bytes));
+                output.stdout.push_str(&format!(
+                    "{kind}{} 1 {} {} {:>8} {name}{arrow}\n",
+                    mode_text(s.mode),
+                    s.owner,
+                    s.group,
+                    s.size_bytes
+                ));
             } else {
                 output.stdout.push_str(&format!("{name}\n"));
             }
@@ -305,7 +323,11 @@ pub fn test(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         if ctx.view().list(&path).ok().flatten().is_some() {
             Some(FileKind::Directory)
         } else if ctx.exists(&path) {
-            ctx.view().stat(&path).ok().flatten().map(|s| if s.kind == FileKind::Symlink { FileKind::File } else { s.kind })
+            ctx.view()
+                .stat(&path)
+                .ok()
+                .flatten()
+                .map(|s| if s.kind == FileKind::Symlink { FileKind::File } else { s.kind })
         } else {
             None
         }
@@ -320,7 +342,9 @@ pub fn test(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
             let real = crate::lab::device::find(ctx.world, &ctx.node_name(), &ctx.absolute(path));
             real.is_some() && !ctx.in_container()
         }
-        ["-L" | "-h", path] => ctx.view().stat(&ctx.absolute(path)).ok().flatten().is_some_and(|s| s.kind == FileKind::Symlink),
+        ["-L" | "-h", path] => {
+            ctx.view().stat(&ctx.absolute(path)).ok().flatten().is_some_and(|s| s.kind == FileKind::Symlink)
+        }
         ["-s", path] => ctx.view().read(&ctx.absolute(path)).ok().flatten().is_some_and(|b| !b.is_empty()),
         ["-r" | "-w", path] => ctx.exists(path),
         ["-x", path] => ctx.view().stat(&ctx.absolute(path)).ok().flatten().is_some_and(|s| s.mode & 0o111 != 0),

@@ -35,8 +35,11 @@ pub fn uname(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         ("m", "x86_64".to_owned()),
         ("o", "GNU/Linux".to_owned()),
     ];
-    let shown: Vec<&str> =
-        fields.iter().filter(|(k, _)| all || options.has(&[k]) || (none && *k == "s")).map(|(_, v)| v.as_str()).collect();
+    let shown: Vec<&str> = fields
+        .iter()
+        .filter(|(k, _)| all || options.has(&[k]) || (none && *k == "s"))
+        .map(|(_, v)| v.as_str())
+        .collect();
     Output::ok(format!("{}\n", shown.join(" ")))
 }
 
@@ -151,12 +154,20 @@ pub fn udevadm(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
     match argv.get(1).map(String::as_str) {
         Some("settle" | "trigger" | "control") => Output::default(),
         Some("info") => {
-            let Some(path) = argv.iter().find(|a| a.starts_with("/dev/")) else { return not_simulated(argv, "this use of udevadm info") };
-            let Some(crate::lab::device::DeviceRef::Plain(name)) = crate::lab::device::find(ctx.world, &ctx.node_name(), path) else {
+            let Some(path) = argv.iter().find(|a| a.starts_with("/dev/")) else {
+                return not_simulated(argv, "this use of udevadm info");
+            };
+            let Some(crate::lab::device::DeviceRef::Plain(name)) =
+                crate::lab::device::find(ctx.world, &ctx.node_name(), path)
+            else {
                 return Output::failed(1, format!("Unknown device \"{path}\": No such device\n"));
             };
             let links = &ctx.node().devices[&name].links;
-            Output::ok(format!("N: {name}\n{}E: DEVNAME=/dev/{name}\nE: DEVLINKS={}\n", links.iter().map(|l| format!("S: disk/{l}\n")).collect::<String>(), links.iter().map(|l| format!("/dev/disk/{l}")).collect::<Vec<_>>().join(" ")))
+            Output::ok(format!(
+                "N: {name}\n{}E: DEVNAME=/dev/{name}\nE: DEVLINKS={}\n",
+                links.iter().map(|l| format!("S: disk/{l}\n")).collect::<String>(),
+                links.iter().map(|l| format!("/dev/disk/{l}")).collect::<Vec<_>>().join(" ")
+            ))
         }
         _ => not_simulated(argv, "this use of udevadm"),
     }
@@ -168,7 +179,11 @@ pub fn logger(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
         Ok(options) => options,
         Err(output) => return output,
     };
-    let text = if options.rest.is_empty() { String::from_utf8_lossy(stdin.unwrap_or_default()).into_owned() } else { options.rest.join(" ") };
+    let text = if options.rest.is_empty() {
+        String::from_utf8_lossy(stdin.unwrap_or_default()).into_owned()
+    } else {
+        options.rest.join(" ")
+    };
     let tag = options.value(&["t", "tag"]).unwrap_or("root");
     let before = ctx.text("/var/log/syslog").unwrap_or_default();
     let line = format!("{} {} {tag}: {}\n", super::clock::ctime(ctx.world.now_s()), host_name(ctx), text.trim_end());
@@ -179,10 +194,11 @@ pub fn logger(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
 }
 
 pub fn sysctl(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "nwep:aq", &["values", "write", "load=?", "system", "all", "ignore", "quiet"]) {
-        Ok(options) => options,
-        Err(output) => return output,
-    };
+    let options =
+        match Options::parse(argv, "nwep:aq", &["values", "write", "load=?", "system", "all", "ignore", "quiet"]) {
+            Ok(options) => options,
+            Err(output) => return output,
+        };
     let known = super::sysctl::values(ctx.node());
     if options.has(&["a", "all"]) {
         return Output::ok(known.iter().map(|(k, v)| format!("{k} = {v}\n")).collect::<String>());
@@ -194,14 +210,28 @@ pub fn sysctl(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     }
     if options.has(&["system"]) {
         let dir = "/etc/sysctl.d";
-        files.extend(ctx.view().list(dir).ok().flatten().unwrap_or_default().iter().filter(|n| n.ends_with(".conf")).map(|n| format!("{dir}/{n}")));
+        files.extend(
+            ctx.view()
+                .list(dir)
+                .ok()
+                .flatten()
+                .unwrap_or_default()
+                .iter()
+                .filter(|n| n.ends_with(".conf"))
+                .map(|n| format!("{dir}/{n}")),
+        );
         files.extend(ctx.exists("/etc/sysctl.conf").then(|| "/etc/sysctl.conf".to_owned()));
     }
     for path in &files {
         let Some(text) = ctx.text(path) else {
             return Output::failed(1, format!("sysctl: cannot open \"{path}\": No such file or directory\n"));
         };
-        words.extend(text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['#', ';'])).map(|l| l.trim_start_matches('-').to_owned()));
+        words.extend(
+            text.lines()
+                .map(str::trim)
+                .filter(|l| !l.is_empty() && !l.starts_with(['#', ';']))
+                .map(|l| l.trim_start_matches('-').to_owned()),
+        );
     }
     let mut output = Output::default();
     for word in words {
@@ -212,7 +242,10 @@ pub fn sysctl(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         let Some(now) = known.get(&key) else {
             if !options.has(&["e", "ignore"]) {
                 output.rc = 1;
-                output.stderr.push_str(&format!("sysctl: cannot stat /proc/sys/{}: No such file or directory\n", key.replace('.', "/")));
+                output.stderr.push_str(&format!(
+                    "sysctl: cannot stat /proc/sys/{}: No such file or directory\n",
+                    key.replace('.', "/")
+                ));
             }
             continue;
         };

@@ -136,6 +136,12 @@ pub fn run(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Result<Outpu
     own_script(ctx, full, argv).unwrap_or_else(|| Err(missing()))
 }
 
+/// Whether the lab does what a program does, rather than only having its file.
+fn plays(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    PROGRAMS.iter().any(|(n, _, _)| *n == name) || ["drbdadm", "drbdsetup", "drbdmeta"].contains(&name)
+}
+
 /// A file that a playbook put on the node and runs: the lab plays shell scripts of one line, nothing else.
 fn own_script(ctx: &mut Ctx, full: &str, argv: &[String]) -> Option<Result<Output, LookError>> {
     let path = if full.contains('/') { ctx.absolute(full) } else { which(ctx, full)? };

@@ -102,7 +102,10 @@ pub fn load(ctx: &mut Ctx, name: &str) -> Output {
     }
     let kernel = ctx.node().kernel.clone();
     let Some(found) = on_disk(ctx.node(), &kernel, &name) else {
-        return Output::failed(1, format!("modprobe: FATAL: Module {name} not found in directory /lib/modules/{kernel}\n"));
+        return Output::failed(
+            1,
+            format!("modprobe: FATAL: Module {name} not found in directory /lib/modules/{kernel}\n"),
+        );
     };
     if ctx.node().secure_boot && !found.in_tree && name != "zfs" && !ctx.node().mok_enrolled {
         return Output::failed(1, format!("modprobe: ERROR: could not insert '{name}': Key was rejected by service\n"));
@@ -154,14 +157,21 @@ fn unload(ctx: &mut Ctx, name: &str, tool: &str) -> Output {
 }
 
 pub fn modprobe(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let long = ["remove", "show-depends", "quiet", "all", "verbose", "first-time", "dry-run", "set-version=", "use-blacklist"];
+    let long =
+        ["remove", "show-depends", "quiet", "all", "verbose", "first-time", "dry-run", "set-version=", "use-blacklist"];
     let options = match Options::parse(argv, "rDqavnbS:", &long) {
         Ok(options) => options,
         Err(output) => return output,
     };
     if ctx.in_container() {
         let kernel = ctx.node().kernel.clone();
-        return Output::failed(1, format!("modprobe: FATAL: Module {} not found in directory /lib/modules/{kernel}\n", options.rest.join(" ")));
+        return Output::failed(
+            1,
+            format!(
+                "modprobe: FATAL: Module {} not found in directory /lib/modules/{kernel}\n",
+                options.rest.join(" ")
+            ),
+        );
     }
     let Some(name) = options.rest.first() else {
         return Output::failed(1, "modprobe: ERROR: missing parameters. See -h.\n");
@@ -173,13 +183,15 @@ pub fn modprobe(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output
         let kernel = ctx.node().kernel.clone();
         return match on_disk(ctx.node(), &kernel, name) {
             Some(_) => Output::default(),
-            None => Output::failed(1, format!("modprobe: FATAL: Module {name} not found in directory /lib/modules/{kernel}\n")),
+            None => Output::failed(
+                1,
+                format!("modprobe: FATAL: Module {name} not found in directory /lib/modules/{kernel}\n"),
+            ),
         };
     }
     let names: &[String] = if options.has(&["a", "all", "r", "remove"]) { &options.rest } else { &options.rest[..1] };
     for name in names {
-        let mut output =
-            if options.has(&["r", "remove"]) { unload(ctx, name, "modprobe") } else { load(ctx, name) };
+        let mut output = if options.has(&["r", "remove"]) { unload(ctx, name, "modprobe") } else { load(ctx, name) };
         if output.rc != 0 {
             if options.has(&["q", "quiet"]) {
                 output.stderr.clear();
@@ -196,7 +208,10 @@ fn show_depends(ctx: &Ctx, name: &str, kernel: Option<&str>) -> Output {
     let mut todo = vec![name.to_owned()];
     while let Some(next) = todo.pop() {
         let Some(found) = on_disk(ctx.node(), kernel, &next) else {
-            return Output::failed(1, format!("modprobe: FATAL: Module {next} not found in directory /lib/modules/{kernel}\n"));
+            return Output::failed(
+                1,
+                format!("modprobe: FATAL: Module {next} not found in directory /lib/modules/{kernel}\n"),
+            );
         };
         lines.push(format!("insmod {} \n", found.path));
         todo.extend(found.needs);
@@ -276,9 +291,15 @@ pub fn depmod(_ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
 
 pub fn mokutil(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     match argv.get(1).map(String::as_str) {
-        Some("--sb-state") => Output::ok(if ctx.node().secure_boot { "SecureBoot enabled\n" } else { "SecureBoot disabled\n" }),
+        Some("--sb-state") => {
+            Output::ok(if ctx.node().secure_boot { "SecureBoot enabled\n" } else { "SecureBoot disabled\n" })
+        }
         Some("--test-key") => match ctx.node().mok_enrolled {
-            true => Output { rc: 1, stdout: format!("{} is already enrolled\n", argv.get(2).map_or("", String::as_str)), stderr: String::new() },
+            true => Output {
+                rc: 1,
+                stdout: format!("{} is already enrolled\n", argv.get(2).map_or("", String::as_str)),
+                stderr: String::new(),
+            },
             false => Output::ok(format!("{} is not enrolled\n", argv.get(2).map_or("", String::as_str))),
         },
         _ => not_simulated(argv, "this use of mokutil"),

@@ -3,7 +3,7 @@
 use super::options::Options;
 use super::{Ctx, Place, not_simulated};
 use crate::host::Output;
-use crate::lab::{guest, base};
+use crate::lab::{base, guest};
 
 /// `/data *(rw,…)` lines as `(path, client, options)`.
 fn configured(ctx: &Ctx) -> Result<Vec<(String, String, String)>, String> {
@@ -41,7 +41,9 @@ fn configured(ctx: &Ctx) -> Result<Vec<(String, String, String)>, String> {
                 list.push((path.to_owned(), if name.is_empty() { "*" } else { name }.to_owned(), options.to_owned()));
             }
             if !any {
-                return Err(format!("exportfs: No host name given with {path} (ro,subtree_check), suggest *(ro,subtree_check) to avoid warning\n"));
+                return Err(format!(
+                    "exportfs: No host name given with {path} (ro,subtree_check), suggest *(ro,subtree_check) to avoid warning\n"
+                ));
             }
         }
     }
@@ -50,8 +52,33 @@ fn configured(ctx: &Ctx) -> Result<Vec<(String, String, String)>, String> {
 
 fn known_option(option: &str) -> bool {
     const PLAIN: &[&str] = &[
-        "rw", "ro", "sync", "async", "no_root_squash", "root_squash", "all_squash", "no_all_squash", "no_subtree_check", "subtree_check", "secure",
-        "insecure", "wdelay", "no_wdelay", "hide", "nohide", "crossmnt", "no_acl", "acl", "mp", "insecure_locks", "secure_locks", "auth_nlm", "no_auth_nlm", "pnfs", "no_pnfs", "security_label",
+        "rw",
+        "ro",
+        "sync",
+        "async",
+        "no_root_squash",
+        "root_squash",
+        "all_squash",
+        "no_all_squash",
+        "no_subtree_check",
+        "subtree_check",
+        "secure",
+        "insecure",
+        "wdelay",
+        "no_wdelay",
+        "hide",
+        "nohide",
+        "crossmnt",
+        "no_acl",
+        "acl",
+        "mp",
+        "insecure_locks",
+        "secure_locks",
+        "auth_nlm",
+        "no_auth_nlm",
+        "pnfs",
+        "no_pnfs",
+        "security_label",
     ];
     const VALUED: &[&str] = &["fsid", "anonuid", "anongid", "sec", "refer", "replicas", "mountpoint", "xprtsec"];
     PLAIN.contains(&option) || option.split_once('=').is_some_and(|(k, _)| VALUED.contains(&k))
@@ -81,7 +108,9 @@ pub fn exportfs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output
             return not_simulated(argv, "exporting without /etc/exports");
         }
         let lines = ctx.system().exports.clone();
-        return Output::ok(lines.iter().map(|l| listed(l, options.has(&["v"]), options.has(&["s"]))).collect::<String>());
+        return Output::ok(
+            lines.iter().map(|l| listed(l, options.has(&["v"]), options.has(&["s"]))).collect::<String>(),
+        );
     }
     let list = match configured(ctx) {
         Ok(list) => list,
@@ -157,7 +186,8 @@ pub fn own_ports(ctx: &Ctx) -> Vec<u16> {
 
 /// The one network idiom that the lab's `bash` plays: `exec 3<>/dev/tcp/HOST/PORT`.
 pub fn dev_tcp(ctx: &mut Ctx, host: &str, port: &str) -> Output {
-    let fail = |why: &str| Output::failed(1, format!("bash: connect: {why}\nbash: line 1: /dev/tcp/{host}/{port}: {why}\n"));
+    let fail =
+        |why: &str| Output::failed(1, format!("bash: connect: {why}\nbash: line 1: /dev/tcp/{host}/{port}: {why}\n"));
     let Ok(number) = port.parse::<u16>() else { return fail("Servname not supported for ai_socktype") };
     match open_ports(ctx, host) {
         Some(ports) if ports.contains(&number) => Output::default(),

@@ -59,7 +59,9 @@ impl Options {
         } else if spec.ends_with('=') {
             match inline.or_else(|| words.next().cloned()) {
                 Some(value) => value,
-                None => return Err(Output::failed(1, format!("{}: option '--{name}' requires an argument\n", argv[0]))),
+                None => {
+                    return Err(Output::failed(1, format!("{}: option '--{name}' requires an argument\n", argv[0])));
+                }
             }
         } else {
             inline.unwrap_or_default()
@@ -75,8 +77,7 @@ impl Options {
         known: &str,
         words: &mut impl Iterator<Item = &'a String>,
     ) -> Result<(), Output> {
-        let mut letters = cluster.char_indices();
-        while let Some((at, letter)) = letters.next() {
+        for (at, letter) in cluster.char_indices() {
             let Some(found) = known.find(letter).filter(|_| letter != ':') else {
                 return Err(not_simulated(argv, &format!("the option -{letter}")));
             };

@@ -106,9 +106,16 @@ fn list(ctx: &mut Ctx) -> Output {
         let config = guest::config(ctx.world, ctx.files, vmid).map(|(_, t)| t).unwrap_or_default();
         let state = if guest::running_on(ctx.world, vmid).is_some() { "running" } else { "stopped" };
         let lock = guest::config_value(&config, "lock").unwrap_or_default();
-        text.push_str(&format!("{vmid:<10} {state:<10} {lock:<12} {:<20}\n", guest::config_value(&config, "hostname").unwrap_or_default()));
+        text.push_str(&format!(
+            "{vmid:<10} {state:<10} {lock:<12} {:<20}\n",
+            guest::config_value(&config, "hostname").unwrap_or_default()
+        ));
     }
-    if text.is_empty() { Output::default() } else { Output::ok(format!("{:<10} {:<10} {:<12} {:<20}\n{text}", "VMID", "Status", "Lock", "Name")) }
+    if text.is_empty() {
+        Output::default()
+    } else {
+        Output::ok(format!("{:<10} {:<10} {:<12} {:<20}\n{text}", "VMID", "Status", "Lock", "Name"))
+    }
 }
 
 pub fn pveversion(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
@@ -127,12 +134,30 @@ pub fn pvecm(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     let quorate = ctx.world.quorate(&node);
     let all = ctx.world.nodes.len();
     let up = if quorate { ctx.world.nodes_on().count() } else { 1 };
-    Output::ok(format!("Cluster information\n-------------------\nName:             lab\nConfig Version:   {all}\nTransport:        knet\nSecure auth:      on\n\nQuorum information\n------------------\nNodes:            {up}\nQuorate:          {}\n\nVotequorum information\n----------------------\nExpected votes:   {all}\nTotal votes:      {up}\nQuorum:           {}{}\n", if quorate { "Yes" } else { "No" }, all / 2 + 1, if quorate { "" } else { " Activity blocked" }))
+    Output::ok(format!(
+        "Cluster information\n-------------------\nName:             lab\nConfig Version:   {all}\nTransport:        knet\nSecure auth:      on\n\nQuorum information\n------------------\nNodes:            {up}\nQuorate:          {}\n\nVotequorum information\n----------------------\nExpected votes:   {all}\nTotal votes:      {up}\nQuorum:           {}{}\n",
+        if quorate { "Yes" } else { "No" },
+        all / 2 + 1,
+        if quorate { "" } else { " Activity blocked" }
+    ))
 }
 
 /// Checks with the real parser where this machine has one, else by what every profile must keep: braces and commas.
 pub fn apparmor_parser(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let long = ["replace", "add", "remove", "skip-kernel-load", "skip-cache", "names", "quiet", "write-cache", "base=", "preprocess", "Include=", "verbose"];
+    let long = [
+        "replace",
+        "add",
+        "remove",
+        "skip-kernel-load",
+        "skip-cache",
+        "names",
+        "quiet",
+        "write-cache",
+        "base=",
+        "preprocess",
+        "Include=",
+        "verbose",
+    ];
     let options = match Options::parse(argv, "raRQKNqWTI:b:pv", &long) {
         Ok(options) => options,
         Err(output) => return output,
@@ -142,7 +167,9 @@ pub fn apparmor_parser(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) ->
             return Output::failed(2, format!("File {path} not found, skipping...\n"));
         };
         if options.has(&["N", "names"]) {
-            let names = text.lines().filter_map(|l| l.trim().strip_prefix("profile ")?.split_whitespace().next().map(|n| format!("{n}\n")));
+            let names = text
+                .lines()
+                .filter_map(|l| l.trim().strip_prefix("profile ")?.split_whitespace().next().map(|n| format!("{n}\n")));
             return Output::ok(names.collect::<String>());
         }
         if let Err(why) = parse_profile(ctx, path, &text) {
@@ -178,7 +205,9 @@ fn parse_profile(ctx: &Ctx, path: &str, text: &str) -> Result<(), String> {
                         let shown = stderr.replace(&root.display().to_string(), "");
                         return if status.success() { Ok(()) } else { Err(shown) };
                     }
-                    Ok(None) if since.elapsed() < Duration::from_secs(20) => std::thread::sleep(Duration::from_millis(2)),
+                    Ok(None) if since.elapsed() < Duration::from_secs(20) => {
+                        std::thread::sleep(Duration::from_millis(2))
+                    }
                     _ => {
                         let _ = child.kill();
                         let _ = child.wait();
@@ -198,7 +227,9 @@ fn plain_check(path: &str, text: &str) -> Result<(), String> {
         if line.is_empty() || line.starts_with('#') || line.starts_with("include ") || line.starts_with("abi ") {
             continue;
         }
-        let fault = |what: &str| Err(format!("AppArmor parser error for {path} in {path} at line {}: syntax error, {what}\n", n + 1));
+        let fault = |what: &str| {
+            Err(format!("AppArmor parser error for {path} in {path} at line {}: syntax error, {what}\n", n + 1))
+        };
         if line.ends_with('{') {
             depth += 1;
         } else if line == "}" {

@@ -136,7 +136,11 @@ fn expand(
         }
         Some(c) if c.is_ascii_alphabetic() || *c == '_' || *c == '?' => {
             let mut name = String::new();
-            while let Some(c) = chars.peek().copied().filter(|c| c.is_ascii_alphanumeric() || *c == '_' || (*c == '?' && name.is_empty())) {
+            while let Some(c) = chars
+                .peek()
+                .copied()
+                .filter(|c| c.is_ascii_alphanumeric() || *c == '_' || (*c == '?' && name.is_empty()))
+            {
                 name.push(c);
                 chars.next();
                 if c == '?' {
@@ -240,10 +244,12 @@ fn command(ctx: &mut Ctx, tokens: &[Token], stdin: Option<&[u8]>) -> Result<Outp
         match token {
             Token::Word(word) => argv.push(word.clone()),
             Token::Operator(op) if op.contains(">&") => redirects.push((op.clone(), String::new())),
-            Token::Operator(op) if [">", ">>", "1>", "1>>", "2>", "2>>", "<"].contains(&op.as_str()) => match rest.next() {
-                Some(Token::Word(path)) => redirects.push((op.clone(), path.clone())),
-                _ => return Err("a redirection without a file".into()),
-            },
+            Token::Operator(op) if [">", ">>", "1>", "1>>", "2>", "2>>", "<"].contains(&op.as_str()) => {
+                match rest.next() {
+                    Some(Token::Word(path)) => redirects.push((op.clone(), path.clone())),
+                    _ => return Err("a redirection without a file".into()),
+                }
+            }
             Token::Operator(op) => return Err(format!("the operator {op}")),
         }
     }
@@ -276,7 +282,11 @@ fn command(ctx: &mut Ctx, tokens: &[Token], stdin: Option<&[u8]>) -> Result<Outp
             ">&2" | "1>&2" => output.stderr.push_str(&std::mem::take(&mut output.stdout)),
             "<" => {}
             _ => {
-                let text = if op.starts_with('2') { std::mem::take(&mut output.stderr) } else { std::mem::take(&mut output.stdout) };
+                let text = if op.starts_with('2') {
+                    std::mem::take(&mut output.stderr)
+                } else {
+                    std::mem::take(&mut output.stdout)
+                };
                 if path != "/dev/null" {
                     let before = if op.ends_with(">>") { ctx.text(path).unwrap_or_default() } else { String::new() };
                     if let Err(e) = ctx.write(path, format!("{before}{text}").as_bytes()) {
@@ -290,7 +300,8 @@ fn command(ctx: &mut Ctx, tokens: &[Token], stdin: Option<&[u8]>) -> Result<Outp
 }
 
 fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn builtin(ctx: &mut Ctx, argv: &[String]) -> Option<Output> {

@@ -28,7 +28,9 @@ pub fn echo(_ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 }
 
 pub fn printf(_ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let [_, format, arguments @ ..] = argv else { return Output::failed(2, "printf: usage: printf format [arguments]\n") };
+    let [_, format, arguments @ ..] = argv else {
+        return Output::failed(2, "printf: usage: printf format [arguments]\n");
+    };
     let mut text = String::new();
     let mut left = arguments.iter();
     loop {
@@ -55,7 +57,11 @@ pub fn printf(_ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
 }
 
 pub fn grep(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "qvcixEFoe:wn", &["quiet", "invert-match", "count", "ignore-case", "extended-regexp", "fixed-strings", "line-regexp"]) {
+    let options = match Options::parse(
+        argv,
+        "qvcixEFoe:wn",
+        &["quiet", "invert-match", "count", "ignore-case", "extended-regexp", "fixed-strings", "line-regexp"],
+    ) {
         Ok(options) => options,
         Err(output) => return output,
     };
@@ -120,7 +126,9 @@ pub fn head_or_tail(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Out
         Ok(options) => options,
         Err(output) => return output,
     };
-    let Ok(count) = options.value(&["n", "lines"]).unwrap_or("10").parse::<usize>() else { return not_simulated(argv, "this count of lines") };
+    let Ok(count) = options.value(&["n", "lines"]).unwrap_or("10").parse::<usize>() else {
+        return not_simulated(argv, "this count of lines");
+    };
     let text = match input(ctx, argv, &options.rest, stdin) {
         Ok(text) => text,
         Err(output) => return output,
@@ -182,7 +190,8 @@ pub fn wc(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
 pub fn tr(_ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
     let set = |text: &str| -> Option<Vec<char>> {
         let mut list = Vec::new();
-        let mut chars = text.replace("\\n", "\n").replace("\\t", "\t").chars().collect::<Vec<_>>().into_iter().peekable();
+        let mut chars =
+            text.replace("\\n", "\n").replace("\\t", "\t").chars().collect::<Vec<_>>().into_iter().peekable();
         while let Some(c) = chars.next() {
             if c == '[' || c == '\\' {
                 return None;
@@ -218,12 +227,15 @@ pub fn cut(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
         Ok(options) => options,
         Err(output) => return output,
     };
-    let (delimiter, field) = (options.value(&["d"]).unwrap_or("\t"), options.value(&["f"]).and_then(|f| f.parse::<usize>().ok()));
+    let (delimiter, field) =
+        (options.value(&["d"]).unwrap_or("\t"), options.value(&["f"]).and_then(|f| f.parse::<usize>().ok()));
     let Some(field) = field.filter(|f| *f > 0) else { return not_simulated(argv, "this use of cut") };
     let text = match input(ctx, argv, &options.rest, stdin) {
         Ok(text) => text,
         Err(output) => return output,
     };
-    let pick = |line: &str| line.split(delimiter).nth(field - 1).unwrap_or(if line.contains(delimiter) { "" } else { line }).to_owned();
+    let pick = |line: &str| {
+        line.split(delimiter).nth(field - 1).unwrap_or(if line.contains(delimiter) { "" } else { line }).to_owned()
+    };
     Output::ok(text.lines().map(|l| format!("{}\n", pick(l))).collect::<String>())
 }

@@ -61,9 +61,34 @@ pub enum FetchError {
 
 pub fn curl(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     let long = [
-        "fail", "silent", "show-error", "location", "output=", "max-time=", "connect-timeout=", "retry=", "proto=", "proto-redir=",
-        "header=", "user-agent=", "write-out=", "remote-time", "tlsv1.2", "head", "max-redirs=", "max-filesize=", "time-cond=", "create-dirs",
-        "no-progress-meter", "insecure", "fail-with-body", "retry-delay=", "dump-header=", "globoff", "disable", "request=",
+        "fail",
+        "silent",
+        "show-error",
+        "location",
+        "output=",
+        "max-time=",
+        "connect-timeout=",
+        "retry=",
+        "proto=",
+        "proto-redir=",
+        "header=",
+        "user-agent=",
+        "write-out=",
+        "remote-time",
+        "tlsv1.2",
+        "head",
+        "max-redirs=",
+        "max-filesize=",
+        "time-cond=",
+        "create-dirs",
+        "no-progress-meter",
+        "insecure",
+        "fail-with-body",
+        "retry-delay=",
+        "dump-header=",
+        "globoff",
+        "disable",
+        "request=",
     ];
     let options = match Options::parse(argv, "fsSLo:m:H:A:w:RIkz:D:gqX:", &long) {
         Ok(options) => options,
@@ -106,7 +131,9 @@ mod tests {
     fn the_key_is_known_armoured_and_not() {
         assert!(is_linbit_key(LINBIT_KEY.as_bytes()));
         assert!(is_linbit_key(&dearmor(LINBIT_KEY).unwrap()));
-        assert!(!is_linbit_key(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\naGVsbG8=\n-----END PGP PUBLIC KEY BLOCK-----\n"));
+        assert!(!is_linbit_key(
+            b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\naGVsbG8=\n-----END PGP PUBLIC KEY BLOCK-----\n"
+        ));
         assert!(!is_linbit_key(b""));
     }
 }

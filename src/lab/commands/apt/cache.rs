@@ -11,7 +11,9 @@ pub fn apt_cache(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Outpu
         Ok(options) => options,
         Err(output) => return output,
     };
-    let Some((verb, names)) = options.rest.split_first() else { return not_simulated(argv, "apt-cache without a command") };
+    let Some((verb, names)) = options.rest.split_first() else {
+        return not_simulated(argv, "apt-cache without a command");
+    };
     match verb.as_str() {
         "policy" => policy(ctx, names),
         "show" => show(ctx, names),
@@ -19,7 +21,9 @@ pub fn apt_cache(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Outpu
         "pkgnames" => {
             let mut known: Vec<&str> = all_offers(ctx.system().debian)
                 .iter()
-                .filter(|o| !candidates(ctx, &o.name).is_empty() && names.iter().all(|p| o.name.starts_with(p.as_str())))
+                .filter(|o| {
+                    !candidates(ctx, &o.name).is_empty() && names.iter().all(|p| o.name.starts_with(p.as_str()))
+                })
                 .map(|o| o.name.as_str())
                 .collect();
             known.sort_unstable();
@@ -60,7 +64,9 @@ fn policy(ctx: &Ctx, names: &[String]) -> Output {
             text.push_str(&format!(" {} {} 500\n", if here { "***" } else { "   " }, offer.version));
             text.push_str(&format!(
                 "        500 {} {}/{} amd64 Packages\n",
-                source.uri.trim_end_matches('/'), source.suite, component(offer.archive)
+                source.uri.trim_end_matches('/'),
+                source.suite,
+                component(offer.archive)
             ));
             if here {
                 text.push_str("        100 /var/lib/dpkg/status\n");
@@ -82,7 +88,11 @@ fn show(ctx: &Ctx, names: &[String]) -> Output {
             output.stderr.push_str(&format!("N: Unable to locate package {name}\n"));
         }
         for (offer, _) in offers {
-            let depends = if offer.depends.is_empty() { String::new() } else { format!("Depends: {}\n", offer.depends.join(", ")) };
+            let depends = if offer.depends.is_empty() {
+                String::new()
+            } else {
+                format!("Depends: {}\n", offer.depends.join(", "))
+            };
             output.stdout.push_str(&format!(
                 "Package: {name}\nVersion: {}\nArchitecture: {}\n{depends}Description: {}\n\n",
                 offer.version, offer.architecture, offer.summary
@@ -101,7 +111,10 @@ fn madison(ctx: &Ctx, names: &[String]) -> Output {
         for (offer, source) in candidates(ctx, name) {
             text.push_str(&format!(
                 "{name:>10} | {:>10} | {} {}/{} amd64 Packages\n",
-                offer.version, source.uri.trim_end_matches('/'), source.suite, component(offer.archive)
+                offer.version,
+                source.uri.trim_end_matches('/'),
+                source.suite,
+                component(offer.archive)
             ));
         }
     }

@@ -9,7 +9,11 @@ use std::cmp::Ordering;
 const DEFAULT_FORMAT: &str = "${binary:Package}\\t${Version}\\n";
 
 pub fn dpkg_query(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "Wf:lsLS", &["show", "showformat=", "list", "status", "listfiles", "search", "no-pager"]) {
+    let options = match Options::parse(
+        argv,
+        "Wf:lsLS",
+        &["show", "showformat=", "list", "status", "listfiles", "search", "no-pager"],
+    ) {
         Ok(options) => options,
         Err(output) => return output,
     };
@@ -41,8 +45,10 @@ fn show(ctx: &Ctx, names: &[String], format: &str) -> Output {
     for pattern in names {
         let pattern = pattern.split(':').next().unwrap_or(pattern);
         let matcher = globset::Glob::new(pattern).map(|g| g.compile_matcher());
-        let found: Vec<_> =
-            all.iter().filter(|(n, _)| *n == pattern || matcher.as_ref().is_ok_and(|m| m.is_match(n.as_str()))).collect();
+        let found: Vec<_> = all
+            .iter()
+            .filter(|(n, _)| *n == pattern || matcher.as_ref().is_ok_and(|m| m.is_match(n.as_str())))
+            .collect();
         if found.is_empty() {
             output.rc = 1;
             output.stderr.push_str(&format!("dpkg-query: no packages found matching {pattern}\n"));
@@ -115,7 +121,8 @@ fn status(ctx: &Ctx, names: &[String]) -> Output {
             output.stderr.push_str(&format!("dpkg-query: package '{name}' is not installed and no information is available\nUse dpkg --info (= dpkg-deb --info) to examine archive files.\n"));
             continue;
         };
-        let format = "Package: ${Package}\\nStatus: ${Status}\\nArchitecture: ${Architecture}\\nVersion: ${Version}\\n\\n";
+        let format =
+            "Package: ${Package}\\nStatus: ${Status}\\nArchitecture: ${Architecture}\\nVersion: ${Version}\\n\\n";
         output.stdout.push_str(&render(ctx, format, name, package));
     }
     output
@@ -146,7 +153,9 @@ fn list_files(ctx: &Ctx, names: &[String]) -> Output {
 pub fn dpkg(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
     match argv.get(1).map(String::as_str) {
         Some("--compare-versions") => {
-            let [_, _, a, op, b] = argv else { return Output::failed(2, "dpkg: error: --compare-versions takes three arguments\n") };
+            let [_, _, a, op, b] = argv else {
+                return Output::failed(2, "dpkg: error: --compare-versions takes three arguments\n");
+            };
             let order = compare(a, b);
             let holds = match op.as_str() {
                 "lt" | "<<" => order == Ordering::Less,
@@ -163,16 +172,22 @@ pub fn dpkg(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
         // Packages are set up whole in the lab; nothing is ever left half configured.
         Some("--audit" | "-C") => Output::default(),
         Some("--configure") if argv.get(2).is_some_and(|a| a == "-a" || a == "--pending") => Output::default(),
-        Some("-s" | "-l" | "-L" | "--status" | "--list" | "--listfiles") => {
-            dpkg_query(ctx, argv, stdin)
-        }
+        Some("-s" | "-l" | "-L" | "--status" | "--list" | "--listfiles") => dpkg_query(ctx, argv, stdin),
         Some("--get-selections") => {
             let all = installed(ctx.system());
             let line = |(n, p): (&String, &Installed)| {
-                let want = if p.config_only { "deinstall" } else if ctx.system().held.contains(n) { "hold" } else { "install" };
+                let want = if p.config_only {
+                    "deinstall"
+                } else if ctx.system().held.contains(n) {
+                    "hold"
+                } else {
+                    "install"
+                };
                 format!("{n}\t\t\t\t{want}\n")
             };
-            Output::ok(all.iter().filter(|(n, _)| argv.len() == 2 || argv[2..].contains(n)).map(line).collect::<String>())
+            Output::ok(
+                all.iter().filter(|(n, _)| argv.len() == 2 || argv[2..].contains(n)).map(line).collect::<String>(),
+            )
         }
         _ => not_simulated(argv, "this use of dpkg"),
     }
@@ -183,7 +198,9 @@ pub fn apt_mark(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output
         Ok(options) => options,
         Err(output) => return output,
     };
-    let Some((verb, names)) = options.rest.split_first() else { return not_simulated(argv, "apt-mark without a command") };
+    let Some((verb, names)) = options.rest.split_first() else {
+        return not_simulated(argv, "apt-mark without a command");
+    };
     let mut output = Output::default();
     match verb.as_str() {
         "showhold" => {
@@ -221,7 +238,9 @@ pub fn apt_mark(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output
                 if let Some(Some(package)) = ctx.system_mut().packages.get_mut(name) {
                     package.auto = mark == "auto";
                 }
-                format!("{name} set to {mark}ally installed.\n").replace("manualally", "manually").replace("autoally", "automatically")
+                format!("{name} set to {mark}ally installed.\n")
+                    .replace("manualally", "manually")
+                    .replace("autoally", "automatically")
             }
         };
         output.stdout.push_str(&text);

@@ -10,17 +10,47 @@ use std::collections::BTreeSet;
 
 pub fn apt_get(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     let long = [
-        "yes", "assume-yes", "quiet", "option=", "no-install-recommends", "install-recommends", "allow-downgrades", "only-upgrade",
-        "purge", "auto-remove", "autoremove", "simulate", "dry-run", "just-print", "no-remove", "reinstall", "fix-broken", "default-release=",
-        "allow-change-held-packages", "no-upgrade", "force-yes", "allow-unauthenticated", "allow-releaseinfo-change", "trivial-only", "quiet=?",
+        "yes",
+        "assume-yes",
+        "quiet",
+        "option=",
+        "no-install-recommends",
+        "install-recommends",
+        "allow-downgrades",
+        "only-upgrade",
+        "purge",
+        "auto-remove",
+        "autoremove",
+        "simulate",
+        "dry-run",
+        "just-print",
+        "no-remove",
+        "reinstall",
+        "fix-broken",
+        "default-release=",
+        "allow-change-held-packages",
+        "no-upgrade",
+        "force-yes",
+        "allow-unauthenticated",
+        "allow-releaseinfo-change",
+        "trivial-only",
+        "quiet=?",
     ];
     let options = match Options::parse(argv, "yqso:ft:", &long) {
         Ok(options) => options,
         Err(output) => return output,
     };
-    let Some((verb, names)) = options.rest.split_first() else { return not_simulated(argv, "apt-get without a command") };
+    let Some((verb, names)) = options.rest.split_first() else {
+        return not_simulated(argv, "apt-get without a command");
+    };
     if let Some(holder) = ctx.text("/var/lib/dpkg/lock-frontend").filter(|t| !t.is_empty()) {
-        return Output::failed(100, format!("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process {}\nN: Be aware that removing the lock file is not a solution and may break your system.\nE: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?\n", holder.trim()));
+        return Output::failed(
+            100,
+            format!(
+                "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process {}\nN: Be aware that removing the lock file is not a solution and may break your system.\nE: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?\n",
+                holder.trim()
+            ),
+        );
     }
     let wish = match verb.as_str() {
         "update" => return update(ctx),
@@ -52,14 +82,26 @@ pub fn apt_get(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
     }
     if !plan.install.is_empty() || !plan.remove.is_empty() {
         if !plan.held_touched.is_empty() && !options.has(&["allow-change-held-packages"]) {
-            return Output { rc: 100, stdout: text, stderr: "E: Held packages were changed and -y was used without --allow-change-held-packages.\n".into() };
+            return Output {
+                rc: 100,
+                stdout: text,
+                stderr: "E: Held packages were changed and -y was used without --allow-change-held-packages.\n".into(),
+            };
         }
         if !plan.downgrades.is_empty() && !options.has(&["allow-downgrades"]) {
-            return Output { rc: 100, stdout: text, stderr: "E: Packages were downgraded and -y was used without --allow-downgrades.\n".into() };
+            return Output {
+                rc: 100,
+                stdout: text,
+                stderr: "E: Packages were downgraded and -y was used without --allow-downgrades.\n".into(),
+            };
         }
         let extra = plan.install.len() > names.len() || !plan.remove.is_empty() || matches!(wish, Wish::Upgrade { .. });
         if extra && !options.has(&["y", "yes", "assume-yes", "force-yes"]) {
-            return Output { rc: 1, stdout: format!("{text}Do you want to continue? [Y/n] Abort.\n"), stderr: String::new() };
+            return Output {
+                rc: 1,
+                stdout: format!("{text}Do you want to continue? [Y/n] Abort.\n"),
+                stderr: String::new(),
+            };
         }
     }
     let mut done = carry_out(ctx, &plan);
@@ -73,7 +115,8 @@ fn describe(ctx: &Ctx, plan: &Plan) -> String {
     let there = |n: &String| now.get(n).is_some_and(|p| !p.config_only);
     let join = |names: Vec<String>| names.join(" ");
     let new: Vec<String> = plan.install.iter().filter(|(o, _)| !there(&o.name)).map(|(o, _)| o.name.clone()).collect();
-    let upgraded: Vec<String> = plan.install.iter().filter(|(o, _)| there(&o.name)).map(|(o, _)| o.name.clone()).collect();
+    let upgraded: Vec<String> =
+        plan.install.iter().filter(|(o, _)| there(&o.name)).map(|(o, _)| o.name.clone()).collect();
     for note in &plan.notes {
         text.push_str(note);
     }
@@ -89,7 +132,10 @@ fn describe(ctx: &Ctx, plan: &Plan) -> String {
     }
     text.push_str(&format!(
         "{} upgraded, {} newly installed, {} to remove and {} not upgraded.\n",
-        upgraded.len(), new.len(), plan.remove.len(), plan.kept_back.len()
+        upgraded.len(),
+        new.len(),
+        plan.remove.len(),
+        plan.kept_back.len()
     ));
     text
 }
@@ -104,10 +150,17 @@ fn simulated(ctx: &Ctx, plan: &Plan) -> String {
     }
     for word in ["Inst", "Conf"] {
         for (offer, _) in &plan.install {
-            let from = now.get(&offer.name).filter(|p| !p.config_only && word == "Inst").map(|p| format!("[{}] ", p.version)).unwrap_or_default();
+            let from = now
+                .get(&offer.name)
+                .filter(|p| !p.config_only && word == "Inst")
+                .map(|p| format!("[{}] ", p.version))
+                .unwrap_or_default();
             text.push_str(&format!(
                 "{word} {} {from}({} {} [{}])\n",
-                offer.name, offer.version, release_of(offer.archive, debian), offer.architecture
+                offer.name,
+                offer.version,
+                release_of(offer.archive, debian),
+                offer.architecture
             ));
         }
     }
@@ -173,7 +226,10 @@ fn suite_exists(source: &sources::Source, debian: u32) -> bool {
     use super::universe::Archive;
     let code = crate::lab::base::codename(debian);
     match source.archive() {
-        Some(Archive::Debian) => ["", "-updates", "-security", "-backports"].iter().any(|s| source.suite == format!("{code}{s}")) || source.suite == "stable",
+        Some(Archive::Debian) => {
+            ["", "-updates", "-security", "-backports"].iter().any(|s| source.suite == format!("{code}{s}"))
+                || source.suite == "stable"
+        }
         Some(Archive::Proxmox) => source.suite == code,
         Some(Archive::Linbit) => ["proxmox-7", "proxmox-8", "proxmox-9"].contains(&source.suite.as_str()),
         None => false,

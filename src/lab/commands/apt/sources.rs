@@ -40,7 +40,9 @@ impl Source {
     pub fn offers(&self, debian: u32) -> bool {
         let has = |names: &[&str]| self.components.iter().any(|c| names.contains(&c.as_str()));
         match self.archive() {
-            Some(Archive::Debian) => has(&["main"]) && !self.suite.ends_with("-security") && !self.suite.ends_with("-updates"),
+            Some(Archive::Debian) => {
+                has(&["main"]) && !self.suite.ends_with("-security") && !self.suite.ends_with("-updates")
+            }
             Some(Archive::Proxmox) => has(&["pve-no-subscription", "pve-test", "pvetest"]),
             Some(Archive::Linbit) => has(&["drbd-9"]) && self.suite == format!("proxmox-{}", debian - 4),
             None => false,
@@ -75,14 +77,20 @@ fn one_line_file(path: &str, text: &str) -> Result<Vec<Source>, String> {
             continue;
         }
         let malformed = |what: &str| {
-            format!("E: Malformed entry {} in list file {path} ({what})\nE: The list of sources could not be read.\n", n + 1)
+            format!(
+                "E: Malformed entry {} in list file {path} ({what})\nE: The list of sources could not be read.\n",
+                n + 1
+            )
         };
         let Some((kind, mut rest)) = line.split_once(char::is_whitespace) else { return Err(malformed("type")) };
         if kind == "deb-src" {
             continue;
         }
         if kind != "deb" {
-            return Err(format!("E: Type '{kind}' is not known on line {} in source list {path}\nE: The list of sources could not be read.\n", n + 1));
+            return Err(format!(
+                "E: Type '{kind}' is not known on line {} in source list {path}\nE: The list of sources could not be read.\n",
+                n + 1
+            ));
         }
         let (mut signed_by, mut trusted) = (None, false);
         rest = rest.trim_start();
@@ -125,7 +133,8 @@ fn deb822_file(path: &str, text: &str) -> Result<Vec<Source>, String> {
         if !required("Types")?.split_whitespace().any(|t| t == "deb") {
             continue;
         }
-        let components: Vec<String> = field("Components").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let components: Vec<String> =
+            field("Components").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         for uri in required("URIs")?.split_whitespace() {
             for suite in required("Suites")?.split_whitespace() {
                 if components.is_empty() && !suite.ends_with('/') {
@@ -185,7 +194,9 @@ pub fn key_fault(ctx: &Ctx, source: &Source) -> Option<String> {
         Wanted::Placeholder(text) => bytes.starts_with(text.as_bytes()),
     };
     match &source.signed_by {
-        Some(embedded) if embedded.contains("BEGIN PGP PUBLIC KEY BLOCK") => (!fits(embedded.as_bytes())).then_some(no_key),
+        Some(embedded) if embedded.contains("BEGIN PGP PUBLIC KEY BLOCK") => {
+            (!fits(embedded.as_bytes())).then_some(no_key)
+        }
         Some(path) => {
             let readable = match ctx.view().read(path) {
                 Ok(Some(bytes)) => bytes,

@@ -70,7 +70,9 @@ fn plan_install(ctx: &Ctx, plan: &mut Plan, wanted: &str, options: &Options) -> 
             match found {
                 Some(offer) => Some(offer),
                 None if now.as_deref().is_some_and(fits) => None,
-                None if candidates(ctx, name).is_empty() && now.is_none() => return Err(format!("E: Unable to locate package {name}\n")),
+                None if candidates(ctx, name).is_empty() && now.is_none() => {
+                    return Err(format!("E: Unable to locate package {name}\n"));
+                }
                 None => return Err(format!("E: Version '{version}' for '{name}' was not found\n")),
             }
         }
@@ -114,8 +116,11 @@ fn add(ctx: &Ctx, plan: &mut Plan, offer: &'static Offer, auto: bool, recommends
     if plan.install.iter().any(|(o, _)| o.name == offer.name) {
         return Ok(());
     }
-    for (needed, hard) in
-        offer.depends.iter().map(|d| (d, true)).chain(offer.recommends.iter().filter(|_| recommends).map(|d| (d, false)))
+    for (needed, hard) in offer
+        .depends
+        .iter()
+        .map(|d| (d, true))
+        .chain(offer.recommends.iter().filter(|_| recommends).map(|d| (d, false)))
     {
         if installed_version(ctx, needed).is_some() || plan.install.iter().any(|(o, _)| o.name == *needed) {
             continue;
@@ -123,7 +128,10 @@ fn add(ctx: &Ctx, plan: &mut Plan, offer: &'static Offer, auto: bool, recommends
         match candidate(ctx, needed) {
             Some((dependency, _)) => add(ctx, plan, dependency, true, recommends)?,
             None if hard => {
-                return Err(format!("Some packages could not be installed. This may mean that you have\nrequested an impossible situation or if you are using the unstable\ndistribution that some required packages have not yet been created\nor been moved out of Incoming.\nThe following information may help to resolve the situation:\n\nThe following packages have unmet dependencies:\n {} : Depends: {needed} but it is not installable\nE: Unable to correct problems, you have held broken packages.\n", offer.name));
+                return Err(format!(
+                    "Some packages could not be installed. This may mean that you have\nrequested an impossible situation or if you are using the unstable\ndistribution that some required packages have not yet been created\nor been moved out of Incoming.\nThe following information may help to resolve the situation:\n\nThe following packages have unmet dependencies:\n {} : Depends: {needed} but it is not installable\nE: Unable to correct problems, you have held broken packages.\n",
+                    offer.name
+                ));
             }
             None => {}
         }
@@ -189,12 +197,15 @@ impl Plan {
             let stays: Vec<_> = all.iter().filter(|(n, p)| !p.config_only && !self.remove.contains(*n)).collect();
             let needed = |name: &str| {
                 stays.iter().any(|(other, p)| {
-                    all_offers(ctx.system().debian)
-                        .iter()
-                        .any(|o| o.name == **other && o.version == p.version && (o.depends.iter().chain(&o.recommends)).any(|d| d == name))
+                    all_offers(ctx.system().debian).iter().any(|o| {
+                        o.name == **other
+                            && o.version == p.version
+                            && (o.depends.iter().chain(&o.recommends)).any(|d| d == name)
+                    })
                 })
             };
-            let idle: Vec<String> = stays.iter().filter(|(n, p)| p.auto && !needed(n)).map(|(n, _)| (*n).clone()).collect();
+            let idle: Vec<String> =
+                stays.iter().filter(|(n, p)| p.auto && !needed(n)).map(|(n, _)| (*n).clone()).collect();
             if idle.is_empty() {
                 return;
             }
@@ -245,7 +256,13 @@ fn install(ctx: &mut Ctx, offer: &Offer, auto: bool) -> Result<(), String> {
     let before = installed(ctx.system()).get(&offer.name).cloned();
     let keep_auto = before.as_ref().filter(|p| !p.config_only).map_or(auto, |p| p.auto && auto);
     for path in &offer.programs {
-        ctx.writer().ship(path, format!("#!/bin/true\n# {} {}, played by the lab\n", offer.name, offer.version).as_bytes(), 0o755).map_err(|e| e.to_string())?;
+        ctx.writer()
+            .ship(
+                path,
+                format!("#!/bin/true\n# {} {}, played by the lab\n", offer.name, offer.version).as_bytes(),
+                0o755,
+            )
+            .map_err(|e| e.to_string())?;
     }
     for (path, text, mode) in &offer.files {
         // Configuration that is there stays, as dpkg keeps what an administrator changed or left.

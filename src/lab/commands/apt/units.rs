@@ -1,6 +1,7 @@
 //! Files that the lab's packages ship: units and configuration, shortened from the real ones.
 
-pub const DRBD_PROGRAMS: &[&str] = &["/usr/sbin/drbdadm", "/usr/sbin/drbdsetup", "/usr/sbin/drbdmeta", "/usr/sbin/drbdmon"];
+pub const DRBD_PROGRAMS: &[&str] =
+    &["/usr/sbin/drbdadm", "/usr/sbin/drbdsetup", "/usr/sbin/drbdmeta", "/usr/sbin/drbdmon"];
 
 pub const DRBD_CONFIG: &[(&str, &str)] = &[
     (
@@ -31,10 +32,7 @@ pub const DRBD_UTILS: &[(&str, &str)] = &[
         "/usr/lib/systemd/system/drbd-promote@.service",
         "[Unit]\nDescription=Promotion of DRBD resource %i\nRequires=drbd@%i.service\nAfter=drbd@%i.service\nPartOf=drbd-services@%i.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/drbdadm primary %i\nExecStop=/usr/sbin/drbdadm secondary %i\n",
     ),
-    (
-        "/usr/lib/systemd/system/drbd-services@.target",
-        "[Unit]\nDescription=DRBD resource %i services\n",
-    ),
+    ("/usr/lib/systemd/system/drbd-services@.target", "[Unit]\nDescription=DRBD resource %i services\n"),
     (
         "/usr/lib/systemd/system/drbd-wait-promotable@.service",
         "[Unit]\nDescription=Wait for DRBD resource %i to become promotable\nRequires=drbd@%i.service\nAfter=drbd@%i.service\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/lib/drbd/scripts/drbd-wait-promotable.sh %i\n\n[Install]\nWantedBy=multi-user.target\n",
@@ -100,7 +98,10 @@ pub const RPCBIND: &[(&str, &str)] = &[
 ];
 
 pub const CHRONY: &[(&str, &str)] = &[
-    ("/etc/chrony/chrony.conf", "pool 2.debian.pool.ntp.org iburst\nkeyfile /etc/chrony/chrony.keys\ndriftfile /var/lib/chrony/chrony.drift\nntsdumpdir /var/lib/chrony\nlogdir /var/log/chrony\nmaxupdateskew 100.0\nrtcsync\nmakestep 1 3\nleapsectz right/UTC\n"),
+    (
+        "/etc/chrony/chrony.conf",
+        "pool 2.debian.pool.ntp.org iburst\nkeyfile /etc/chrony/chrony.keys\ndriftfile /var/lib/chrony/chrony.drift\nntsdumpdir /var/lib/chrony\nlogdir /var/log/chrony\nmaxupdateskew 100.0\nrtcsync\nmakestep 1 3\nleapsectz right/UTC\n",
+    ),
     (
         "/usr/lib/systemd/system/chrony.service",
         "[Unit]\nDescription=chrony, an NTP client/server\nX-Lab-Base=yes\n\n[Service]\nType=notify\nExecStart=/usr/sbin/chronyd\n\n[Install]\nWantedBy=multi-user.target\n",
@@ -157,7 +158,9 @@ pub fn base_unit(name: &str, description: &str, kind: &str, boots: bool) -> Stri
         }
         text.push_str(&format!("ExecStart=/usr/sbin/{program}\n"));
         match name {
-            "apparmor.service" => text.push_str("ExecReload=/usr/sbin/apparmor_parser -r /etc/apparmor.d/lxc-containers\n"),
+            "apparmor.service" => {
+                text.push_str("ExecReload=/usr/sbin/apparmor_parser -r /etc/apparmor.d/lxc-containers\n")
+            }
             "pveproxy.service" | "pvedaemon.service" | "ssh.service" | "postfix.service" | "pve-guests.service" => {
                 text.push_str("ExecReload=/bin/kill -HUP $MAINPID\n");
             }

@@ -116,30 +116,52 @@ fn debian_offers(debian: u32) -> Vec<Offer> {
             .depends(&["rpcbind", "keyutils"])
             .programs(&["/usr/sbin/mount.nfs", "/usr/sbin/showmount"])
             .files(units::NFS_COMMON),
-        offer("rpcbind", "1.2.6-6+b1", "1.2.7-1").programs(&["/usr/sbin/rpcbind"]).files(units::RPCBIND).starts(&["rpcbind.socket", "rpcbind.service"]),
+        offer("rpcbind", "1.2.6-6+b1", "1.2.7-1")
+            .programs(&["/usr/sbin/rpcbind"])
+            .files(units::RPCBIND)
+            .starts(&["rpcbind.socket", "rpcbind.service"]),
         offer("keyutils", "1.6.3-2", "1.6.3-6"),
         offer("drbd-utils", "9.22.0-1", "9.22.0-1.1")
             .programs(units::DRBD_PROGRAMS)
             .files(units::DRBD_UTILS)
             .files(units::DRBD_CONFIG),
-        offer("dkms", "3.0.10-8+deb12u1", "3.2.2-1~deb13u1").depends(&["make", "gcc"]).programs(&["/usr/sbin/dkms"]).all(),
+        offer("dkms", "3.0.10-8+deb12u1", "3.2.2-1~deb13u1")
+            .depends(&["make", "gcc"])
+            .programs(&["/usr/sbin/dkms"])
+            .all(),
         offer("chrony", "4.3-2+deb12u1", "4.6.1-3")
             .programs(&["/usr/sbin/chronyd", "/usr/bin/chronyc"])
             .files(units::CHRONY)
             .starts(&["chrony.service"]),
-        offer("tgt", "1:1.0.85-1", "1:1.0.85-1.2").programs(&["/usr/sbin/tgtd", "/usr/sbin/tgtadm"]).files(units::TGT).starts(&["tgt.service"]),
+        offer("tgt", "1:1.0.85-1", "1:1.0.85-1.2")
+            .programs(&["/usr/sbin/tgtd", "/usr/sbin/tgtadm"])
+            .files(units::TGT)
+            .starts(&["tgt.service"]),
         offer("gnupg", "2.2.40-1.1+deb12u1", "2.4.7-21+deb13u1").programs(&["/usr/bin/gpg"]).all(),
         offer("coccinelle", "1.1.1.deb-2+b4", "1.3.0.deb-1").programs(&["/usr/bin/spatch"]),
     ];
     let plain = [
-        ("make", "4.3-4.1", "4.4.1-2"), ("gcc", "4:12.2.0-3", "4:14.2.0-1"), ("htop", "3.2.2-2", "3.4.1-5"), ("vim", "2:9.0.1378-2+deb12u2", "2:9.1.1230-2"),
-        ("tmux", "3.3a-3", "3.5a-3"), ("iperf3", "3.12-1+deb12u1", "3.18-2"), ("ethtool", "1:6.1-1", "1:6.14.2-1"),
-        ("sysstat", "12.6.1-1", "12.7.5-2"), ("iotop", "0.6-42-ga14256a-0.1", "0.6-42-ga14256a-0.3"), ("tree", "2.1.0-1", "2.2.1-1"),
-        ("jq", "1.6-2.1+deb12u1", "1.7.1-6"), ("unattended-upgrades", "2.9.1+nmu3", "2.12"), ("strace", "6.1-0.1", "6.13+ds-1"),
-        ("libpam-tmpdir", "0.09+b1", "0.10"), ("hello", "2.10-3", "2.10-5"), ("debian-archive-keyring", "2023.3+deb12u2", "2025.1"),
+        ("make", "4.3-4.1", "4.4.1-2"),
+        ("gcc", "4:12.2.0-3", "4:14.2.0-1"),
+        ("htop", "3.2.2-2", "3.4.1-5"),
+        ("vim", "2:9.0.1378-2+deb12u2", "2:9.1.1230-2"),
+        ("tmux", "3.3a-3", "3.5a-3"),
+        ("iperf3", "3.12-1+deb12u1", "3.18-2"),
+        ("ethtool", "1:6.1-1", "1:6.14.2-1"),
+        ("sysstat", "12.6.1-1", "12.7.5-2"),
+        ("iotop", "0.6-42-ga14256a-0.1", "0.6-42-ga14256a-0.3"),
+        ("tree", "2.1.0-1", "2.2.1-1"),
+        ("jq", "1.6-2.1+deb12u1", "1.7.1-6"),
+        ("unattended-upgrades", "2.9.1+nmu3", "2.12"),
+        ("strace", "6.1-0.1", "6.13+ds-1"),
+        ("libpam-tmpdir", "0.09+b1", "0.10"),
+        ("hello", "2.10-3", "2.10-5"),
+        ("debian-archive-keyring", "2023.3+deb12u2", "2025.1"),
     ];
     list.extend(plain.iter().map(|(name, twelve, thirteen)| offer(name, twelve, thirteen)));
-    list.extend(base(debian, false).into_iter().chain(base(debian, true)).map(|(n, v)| Offer::new(Archive::Debian, n, v)));
+    list.extend(
+        base(debian, false).into_iter().chain(base(debian, true)).map(|(n, v)| Offer::new(Archive::Debian, n, v)),
+    );
     list
 }
 
@@ -149,10 +171,18 @@ fn proxmox_offers(debian: u32) -> Vec<Offer> {
     let newest_version = newest.trim_end_matches("-pve");
     let offer = |name: String, version: &str| Offer::new(Archive::Proxmox, &name, version);
     let mut list = vec![
-        offer("proxmox-default-headers".into(), pick(debian, "1.1.0", "2.0.1")).depends(&[&format!("proxmox-headers-{series}")]).all(),
-        offer(format!("proxmox-headers-{series}"), newest_version).depends(&[&format!("proxmox-headers-{newest}")]).all(),
-        offer("proxmox-default-kernel".into(), pick(debian, "1.1.0", "2.0.1")).depends(&[&format!("proxmox-kernel-{series}")]).all(),
-        offer(format!("proxmox-kernel-{series}"), newest_version).depends(&[&format!("proxmox-kernel-{newest}-signed")]).all(),
+        offer("proxmox-default-headers".into(), pick(debian, "1.1.0", "2.0.1"))
+            .depends(&[&format!("proxmox-headers-{series}")])
+            .all(),
+        offer(format!("proxmox-headers-{series}"), newest_version)
+            .depends(&[&format!("proxmox-headers-{newest}")])
+            .all(),
+        offer("proxmox-default-kernel".into(), pick(debian, "1.1.0", "2.0.1"))
+            .depends(&[&format!("proxmox-kernel-{series}")])
+            .all(),
+        offer(format!("proxmox-kernel-{series}"), newest_version)
+            .depends(&[&format!("proxmox-kernel-{newest}-signed")])
+            .all(),
     ];
     for kernel in kernels {
         let version = kernel.trim_end_matches("-pve");
@@ -171,7 +201,11 @@ fn linbit_offers() -> Vec<Offer> {
     let offer = |name: &str, version: &str| Offer::new(Archive::Linbit, name, version);
     vec![
         offer("drbd-dkms", "9.3.3-1").depends(&["dkms"]).recommends(&["drbd-utils"]).all(),
-        offer("drbd-utils", "9.34.0-1").programs(units::DRBD_PROGRAMS).files(units::DRBD_UTILS).files(units::DRBD_CONFIG).files(units::DRBD_UTILS_LINBIT),
+        offer("drbd-utils", "9.34.0-1")
+            .programs(units::DRBD_PROGRAMS)
+            .files(units::DRBD_UTILS)
+            .files(units::DRBD_CONFIG)
+            .files(units::DRBD_UTILS_LINBIT),
         offer("drbdtop", "0.2.2-1").depends(&["drbd-utils"]).programs(&["/usr/bin/drbdtop"]),
         offer("drbd-reactor", "1.11.0-1").depends(&["drbd-utils"]).programs(&["/usr/sbin/drbd-reactor"]),
         offer("linstor-controller", "1.33.1-1").all(),

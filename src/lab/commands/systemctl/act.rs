@@ -41,7 +41,10 @@ fn act_on_one(ctx: &mut Ctx, verb: &str, name: &str) -> Output {
             }
             let reloads = file.value("Service", "ExecReload").is_some();
             if !reloads && verb == "reload" {
-                return Output::failed(3, format!("Failed to reload {name}: Job type reload is not applicable for unit {name}.\n"));
+                return Output::failed(
+                    3,
+                    format!("Failed to reload {name}: Job type reload is not applicable for unit {name}.\n"),
+                );
             }
             if reloads && active {
                 return reload(ctx, &file);
@@ -53,9 +56,7 @@ fn act_on_one(ctx: &mut Ctx, verb: &str, name: &str) -> Output {
     if end {
         stop(ctx, &file);
     }
-    if begin
-        && let Err(why) = start(ctx, &file)
-    {
+    if begin && let Err(why) = start(ctx, &file) {
         return failed_job(&file.name, &why);
     }
     Output::default()
@@ -65,7 +66,9 @@ fn failed_job(name: &str, why: &str) -> Output {
     let text = if let Some(dependency) = why.strip_prefix("dependency: ") {
         format!("A dependency job for {name} failed. See 'journalctl -xe' for details.\n({dependency})\n")
     } else {
-        format!("Job for {name} failed because the control process exited with error code.\nSee \"systemctl status {name}\" and \"journalctl -xeu {name}\" for details.\n({why})\n")
+        format!(
+            "Job for {name} failed because the control process exited with error code.\nSee \"systemctl status {name}\" and \"journalctl -xeu {name}\" for details.\n({why})\n"
+        )
     };
     Output::failed(1, text)
 }
@@ -114,7 +117,8 @@ pub fn stop(ctx: &mut Ctx, file: &UnitFile) {
     state.main_pid = 0;
     state.since_s = now;
     // What is part of it ends with it.
-    let parts: Vec<String> = system.units.iter().filter(|(_, u)| u.active == Some(true)).map(|(n, _)| n.clone()).collect();
+    let parts: Vec<String> =
+        system.units.iter().filter(|(_, u)| u.active == Some(true)).map(|(n, _)| n.clone()).collect();
     for part in parts {
         let Some(part_file) = unit::find(&ctx.view(), &part) else { continue };
         if part_file.words("Unit", "PartOf").contains(&file.name) {
@@ -173,7 +177,6 @@ fn enable(ctx: &mut Ctx, name: &str) -> Output {
     let mut wants: Vec<String> = file.words("Install", "WantedBy").iter().map(|t| format!("{t}.wants")).collect();
     wants.extend(file.words("Install", "RequiredBy").iter().map(|t| format!("{t}.requires")));
     let mut output = Output::default();
-    let arrow = if ctx.system().debian >= 13 { "→" } else { "→" };
     for dir in wants {
         let link = format!("/etc/systemd/system/{dir}/{}", file.name);
         if ctx.view().stat(&link).ok().flatten().is_some() {
@@ -184,7 +187,7 @@ fn enable(ctx: &mut Ctx, name: &str) -> Output {
             .create_dir_all(&format!("/etc/systemd/system/{dir}"))
             .and_then(|()| writer.symlink(&link, &file.path));
         match made {
-            Ok(()) => output.stderr.push_str(&format!("Created symlink {link} {arrow} {}.\n", file.path)),
+            Ok(()) => output.stderr.push_str(&format!("Created symlink {link} → {}.\n", file.path)),
             Err(e) => return Output::failed(1, format!("Failed to enable unit: {e}\n")),
         }
     }

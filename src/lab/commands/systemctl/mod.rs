@@ -15,15 +15,38 @@ use crate::host::Output;
 
 pub fn run(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     let long = [
-        "property=", "value", "no-pager", "quiet", "now", "no-block", "no-reload", "system", "all", "full", "plain", "no-legend",
-        "type=", "state=", "timestamp=", "no-ask-password", "force", "job-mode=", "version", "no-warn", "wait",
+        "property=",
+        "value",
+        "no-pager",
+        "quiet",
+        "now",
+        "no-block",
+        "no-reload",
+        "system",
+        "all",
+        "full",
+        "plain",
+        "no-legend",
+        "type=",
+        "state=",
+        "timestamp=",
+        "no-ask-password",
+        "force",
+        "job-mode=",
+        "version",
+        "no-warn",
+        "wait",
     ];
     let options = match Options::parse(argv, "p:qaflt:", &long) {
         Ok(options) => options,
         Err(output) => return output,
     };
     if options.has(&["version"]) {
-        return Output::ok(if ctx.system().debian == 12 { "systemd 252 (252.39-1~deb12u1)\n" } else { "systemd 257 (257.9-1~deb13u1)\n" });
+        return Output::ok(if ctx.system().debian == 12 {
+            "systemd 252 (252.39-1~deb12u1)\n"
+        } else {
+            "systemd 257 (257.9-1~deb13u1)\n"
+        });
     }
     let Some((verb, names)) = options.rest.split_first() else {
         return not_simulated(argv, "listing all units");

@@ -65,8 +65,7 @@ impl Look {
 }
 
 pub fn show(ctx: &Ctx, units: &[String], options: &Options) -> Output {
-    let wanted: Vec<&str> =
-        options.values(&["p", "property"]).iter().flat_map(|v| v.split(',')).collect();
+    let wanted: Vec<&str> = options.values(&["p", "property"]).iter().flat_map(|v| v.split(',')).collect();
     let mut text = String::new();
     for (n, name) in units.iter().enumerate() {
         if n > 0 {
@@ -105,7 +104,10 @@ fn properties(ctx: &Ctx, name: &str, timestamp: Option<&str>) -> Vec<(&'static s
         let pid = if look.sub == "running" { look.run.main_pid.max(900 + look.name.len() as u64) } else { 0 };
         list.extend([
             ("Type", if kind.is_empty() { "simple".to_owned() } else { kind }),
-            ("Restart", if value("Service", "Restart").is_empty() { "no".to_owned() } else { value("Service", "Restart") }),
+            (
+                "Restart",
+                if value("Service", "Restart").is_empty() { "no".to_owned() } else { value("Service", "Restart") },
+            ),
             ("MainPID", pid.to_string()),
             ("Result", if look.run.failed { "exit-code" } else { "success" }.to_owned()),
             ("NRestarts", "0".to_owned()),
@@ -122,7 +124,10 @@ fn properties(ctx: &Ctx, name: &str, timestamp: Option<&str>) -> Vec<(&'static s
         ("Wants", words("Unit", "Wants")),
         ("After", words("Unit", "After")),
         ("Before", words("Unit", "Before")),
-        ("Description", { let d = value("Unit", "Description"); if d.is_empty() { look.name.clone() } else { d } }),
+        ("Description", {
+            let d = value("Unit", "Description");
+            if d.is_empty() { look.name.clone() } else { d }
+        }),
         ("LoadState", look.load_state().to_owned()),
         ("ActiveState", look.active.to_owned()),
         ("SubState", look.sub.to_owned()),
@@ -179,7 +184,9 @@ pub fn is_enabled(ctx: &Ctx, units: &[String], quiet: bool) -> Output {
                 output.stdout.push_str("not-found\n");
                 output.rc = 4;
             } else {
-                output.stderr.push_str(&format!("Failed to get unit file state for {name}: No such file or directory\n"));
+                output
+                    .stderr
+                    .push_str(&format!("Failed to get unit file state for {name}: No such file or directory\n"));
             }
             continue;
         };
@@ -234,7 +241,12 @@ pub fn status(ctx: &Ctx, units: &[String]) -> Output {
         let description = file.value("Unit", "Description").unwrap_or_else(|| look.name.clone());
         output.stdout.push_str(&format!(
             "{mark} {} - {description}\n     Loaded: {} ({}; {})\n     Active: {} ({})\n",
-            look.name, look.load_state(), file.path, unit::file_state(&ctx.view(), file), look.active, look.sub
+            look.name,
+            look.load_state(),
+            file.path,
+            unit::file_state(&ctx.view(), file),
+            look.active,
+            look.sub
         ));
         if look.active != "active" {
             output.rc = 3;
@@ -245,9 +257,9 @@ pub fn status(ctx: &Ctx, units: &[String]) -> Output {
 
 fn matches(name: &str, patterns: &[String]) -> bool {
     patterns.is_empty()
-        || patterns.iter().any(|p| {
-            globset::Glob::new(p).is_ok_and(|g| g.compile_matcher().is_match(name)) || *p == name
-        })
+        || patterns
+            .iter()
+            .any(|p| globset::Glob::new(p).is_ok_and(|g| g.compile_matcher().is_match(name)) || *p == name)
 }
 
 pub fn list_unit_files(ctx: &Ctx, patterns: &[String], options: &Options) -> Output {

@@ -1,3 +1,5 @@
+mod programs;
+
 use super::world::Place;
 use super::{Lab, guest};
 use crate::host::{Action, Host, LookError, Probe, Step, StepError};
