@@ -77,6 +77,7 @@ pub fn start_from(world: &mut World, files: &Files, vmid: u32, node: &str, sourc
         return Err(failed("unable to detect OS distribution".to_owned()));
     }
     let (since_s, pid) = (world.now_s(), 10_000 + world.fresh_id());
+    let text = config(world, files, vmid).map(|(_, text)| text).unwrap_or_default();
     let may_mount = allowed_mounts(world, node, &text);
     let running = Running { node: node.to_owned(), rootfs: fs, device: source, since_s, pid, may_mount };
     world.guests.entry(vmid).or_default().running = Some(running);
