@@ -6,6 +6,7 @@
 pub mod apt;
 pub mod args;
 pub mod assert;
+pub mod cluster;
 pub mod command;
 pub mod copy;
 pub mod debug;
@@ -13,9 +14,12 @@ pub mod diff;
 pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+pub(crate) mod fake_cluster;
 pub mod managed;
 pub mod pause;
 mod program;
+pub mod pve_storage;
 pub mod registry;
 pub mod set_fact;
 pub mod setup;
