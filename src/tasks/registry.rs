@@ -104,6 +104,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::set_fact::SetFact>(),
     Kind::of::<super::setup::Setup>(),
     Kind::of::<super::stat::Stat>(),
+    Kind::of::<super::pve_storage::PveStorage>(),
     Kind::of::<super::template::Template>(),
     Kind::of::<super::wait_for::WaitFor>(),
 ];

@@ -8,7 +8,6 @@ pub enum Ground {
     /// A directory that stands for a node.
     Rooted(Rooted),
     /// Decided over several hosts or the cluster's API; its laws run on the embedded cluster.
-    #[allow(dead_code, reason = "no such kind yet")]
     Lab,
 }
 
@@ -85,6 +84,7 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("set_fact", rooted(bare).ground()),
     ("stat", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
+    ("pve_storage", Ground::Lab),
     ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
     ("wait_for", rooted(nfs_port_open).ground()),
 ];

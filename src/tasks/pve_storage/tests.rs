@@ -96,3 +96,10 @@ fn faults_are_found_before() {
     assert!(faults::<PveStorage>(json!({"storage": "nfs1", "type": "nfs", "server": "a"})).contains("export"));
     assert!(faults::<PveStorage>(nfs()).is_empty());
 }
+
+#[test]
+fn a_node_that_is_down_is_not_asked_for_a_definition() {
+    let mut nodes = crate::tasks::fake_cluster::nodes(|_, _| {});
+    nodes.insert("pve3", crate::tasks::fake_cluster::FakeNode::Down);
+    ok(&task::<PveStorage>(nfs()), &api(json!([local(), nfs_row()])), &nodes);
+}
