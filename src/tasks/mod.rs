@@ -16,6 +16,8 @@ pub mod fail;
 pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fake_cluster;
+pub mod ha_group;
+pub mod ha_resource;
 pub mod managed;
 pub mod pause;
 mod program;

@@ -104,6 +104,8 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::set_fact::SetFact>(),
     Kind::of::<super::setup::Setup>(),
     Kind::of::<super::stat::Stat>(),
+    Kind::of::<super::ha_group::HaGroup>(),
+    Kind::of::<super::ha_resource::HaResource>(),
     Kind::of::<super::pve_storage::PveStorage>(),
     Kind::of::<super::template::Template>(),
     Kind::of::<super::wait_for::WaitFor>(),

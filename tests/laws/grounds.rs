@@ -84,6 +84,8 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("set_fact", rooted(bare).ground()),
     ("stat", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
+    ("ha_group", Ground::Lab),
+    ("ha_resource", Ground::Lab),
     ("pve_storage", Ground::Lab),
     ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
     ("wait_for", rooted(nfs_port_open).ground()),
