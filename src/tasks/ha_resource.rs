@@ -1,7 +1,7 @@
 //! `ha_resource`: a guest that the cluster keeps running.
 
 use super::cluster::{self, Params, Placement, Row, field};
-use super::{ArgFault, Observation, Task, Touches, Verdict, diff};
+use super::{ArgFault, Meanwhile, Observation, Task, Touches, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -232,7 +232,8 @@ impl HaResource {
             return Verdict::ok(format!("{} is an HA resource as described", self.sid));
         };
         let Some(service) = self.service(found) else {
-            return Verdict::wait(format!("the HA manager has not yet taken up {}", self.sid), FOLLOW_S, 3, None);
+            return Verdict::wait(format!("the HA manager has not yet taken up {}", self.sid), FOLLOW_S, 3, None)
+                .meanwhile(Meanwhile::Trouble);
         };
         let (state, node) = (field(service, "state"), field(service, "node"));
         let reached = match wanted {
@@ -243,24 +244,19 @@ impl HaResource {
         if reached {
             return Verdict::ok(format!("{} is {state} on {node}", self.sid)).data(json!({ "node": node }));
         }
+        let on_the_way = || format!("{} is {state} on {node}, not yet {}", self.sid, wanted.name());
         match state.as_str() {
             "queued"
             | "starting"
-            | "started"
             | "stopping"
-            | "stopped"
-            | "disabled"
             | "migrate"
             | "relocate"
-            | "fence"
-            | "recovery"
-            | "freeze"
             | "request_start"
             | "request_start_balance"
-            | "request_stop"
-            | "ignored" => {
-                let what = format!("{} is {state} on {node}, not yet {}", self.sid, wanted.name());
-                Verdict::wait(what, FOLLOW_S, 3, None)
+            | "request_stop" => Verdict::wait(on_the_way(), FOLLOW_S, 3, None),
+            // The manager may be about to act on it, or be unable to.
+            "started" | "stopped" | "disabled" | "fence" | "recovery" | "freeze" | "ignored" => {
+                Verdict::wait(on_the_way(), FOLLOW_S, 3, None).meanwhile(Meanwhile::Trouble)
             }
             other => Verdict::blocked(format!(
                 "{} is in state `{other}`, which is not known here; expected {}",

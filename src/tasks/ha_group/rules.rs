@@ -170,9 +170,14 @@ fn join(sids: &BTreeSet<String>) -> String {
 }
 
 fn shown(row: &Row) -> String {
-    let mut lines =
-        text(&field(row, "rule"), &field(row, "nodes"), values::truthy(row.get("strict")), None, &field(row, "comment"));
-    let disabled = values::truthy(row.get("disable")).then(|| "1".to_owned()).unwrap_or_default();
+    let mut lines = text(
+        &field(row, "rule"),
+        &field(row, "nodes"),
+        values::truthy(row.get("strict")),
+        None,
+        &field(row, "comment"),
+    );
+    let disabled = if values::truthy(row.get("disable")) { "1".to_owned() } else { String::new() };
     lines.push_str(&cluster::lines([("resources", join(&members(row))), ("disable", disabled)]));
     lines
 }
