@@ -22,8 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(deny_unknown_fields)]
 pub struct HaGroup {
     /// Name of the group, and of the rule that is made where none holds the resources.
-    #[serde(alias = "name")]
-    pub group: String,
+    pub name: String,
     /// The HA resources that are held: `ct:101`. Others that the group or rule has are left in it.
     pub resources: OneOrMany,
     /// Nodes, each with an optional priority: `[pve1:2, pve2:1, pve3]` or `pve1,pve2,pve3`. Higher is preferred.
@@ -117,7 +116,7 @@ impl Task for HaGroup {
     state: started
 - name: Only the nodes that have the replicated device may run it
   ha_group:
-    group: nfs1
+    name: nfs1
     resources: [ct:101]
     nodes: [pve1, pve2, pve3]
     restricted: true
@@ -128,11 +127,11 @@ impl Task for HaGroup {
 
     fn check_args(&self) -> Vec<ArgFault> {
         let mut faults = Vec::new();
-        let named = self.group.starts_with(|c: char| c.is_ascii_alphabetic())
-            && self.group.len() > 1
-            && self.group.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        let named = self.name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && self.name.len() > 1
+            && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         if !named {
-            faults.push(ArgFault::at("group", "a name is a letter, then letters, digits, `-` and `_`"));
+            faults.push(ArgFault::at("name", "a name is a letter, then letters, digits, `-` and `_`"));
         }
         if self.sids().is_empty() {
             let fault = ArgFault::at("resources", "no HA resource is named");

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 pub fn judge(task: &HaGroup, found: &Found, all: &[Row], nodes: &BTreeMap<String, u32>) -> Verdict {
-    let name = task.group.as_str();
+    let name = task.name.as_str();
     let group = cluster::find(all, "group", name);
     if task.state == Presence::Absent {
         return remove(task, found, all, group);
@@ -77,7 +77,7 @@ fn join(
     let mut resources = found.resources.clone();
     for row in task.rows(found) {
         let (sid, now) = (field(row, "sid"), field(row, "group"));
-        let leaves = group.is_empty() && now == task.group;
+        let leaves = group.is_empty() && now == task.name;
         let joins = !group.is_empty() && now != group;
         if !leaves && !joins {
             continue;
@@ -98,26 +98,26 @@ fn join(
 }
 
 fn remove(task: &HaGroup, found: &Found, all: &[Row], group: Option<&Row>) -> Verdict {
-    let Some(row) = group else { return Verdict::ok(format!("there is no HA group {}", task.group)) };
+    let Some(row) = group else { return Verdict::ok(format!("there is no HA group {}", task.name)) };
     let ours = task.sids();
     let others: Vec<String> = found
         .resources
         .iter()
-        .filter(|r| field(r, "group") == task.group && !ours.contains(&field(r, "sid")))
+        .filter(|r| field(r, "group") == task.name && !ours.contains(&field(r, "sid")))
         .map(|r| field(r, "sid"))
         .collect();
     if !others.is_empty() {
         let others = others.join(", ");
-        return Verdict::blocked(format!("HA group {} still holds {others}, which is not described here", task.group));
+        return Verdict::blocked(format!("HA group {} still holds {others}, which is not described here", task.name));
     }
     let (mut steps, mut words, mut difference) = (Vec::new(), Vec::new(), String::new());
     join(task, found, "", &mut steps, &mut words, &mut difference);
-    let place = format!("/cluster/ha/groups/{}", task.group);
+    let place = format!("/cluster/ha/groups/{}", task.name);
     let before = shown(row);
     difference.push_str(&diff::removed(&place, &before));
     let step = Step::api::<String, String>(Method::Delete, place, []);
-    steps.push(cluster::will_answer(step, cluster::ha_groups(), cluster::without_row(all, "group", &task.group)));
-    words.push(format!("remove HA group {}", task.group));
+    steps.push(cluster::will_answer(step, cluster::ha_groups(), cluster::without_row(all, "group", &task.name)));
+    words.push(format!("remove HA group {}", task.name));
     Verdict::drift(words.join("; "), difference, steps)
 }
 

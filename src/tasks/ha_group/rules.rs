@@ -15,7 +15,7 @@ pub fn judge(task: &HaGroup, found: &Found, all: &[Row], nodes: &BTreeMap<String
     let ours = task.sids();
     let is_ours = |row: &&Row| field(row, "type") == NODE_AFFINITY && !ours.is_disjoint(&members(row));
     let holding: Vec<&Row> = all.iter().filter(is_ours).collect();
-    let named = cluster::find(all, "rule", &task.group);
+    let named = cluster::find(all, "rule", &task.name);
     // A resource can be in one such rule only, so one that holds it already is the one to change, whatever its name:
     // Proxmox itself makes `ha-group-NAME` of a group on the way to 9.
     let rule = match (holding.as_slice(), named) {
@@ -33,12 +33,12 @@ pub fn judge(task: &HaGroup, found: &Found, all: &[Row], nodes: &BTreeMap<String
     if let Some(row) = rule.filter(|row| field(row, "type") != NODE_AFFINITY) {
         return Verdict::blocked(format!(
             "the name {} is taken by a rule of type {}; choose another",
-            task.group,
+            task.name,
             field(row, "type")
         ));
     }
     match task.state {
-        Presence::Absent => remove(&ours, all, rule, &task.group),
+        Presence::Absent => remove(&ours, all, rule, &task.name),
         Presence::Present => present(task, found, all, rule, nodes),
     }
 }
@@ -51,7 +51,7 @@ fn present(task: &HaGroup, found: &Found, all: &[Row], rule: Option<&Row>, nodes
     let mut warning = None;
     match rule {
         None => {
-            let name = task.group.clone();
+            let name = task.name.clone();
             let mut params = Params::default();
             params.put("rule", &name);
             params.put("type", NODE_AFFINITY);

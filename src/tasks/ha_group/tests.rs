@@ -4,7 +4,7 @@ use crate::tasks::fake_cluster::{Api, FakeNodes, blocked, calls, drifts_and_pred
 use serde_json::{Value as Json, json};
 
 fn wanted() -> HaGroup {
-    task(json!({"group": "nfs1", "resources": ["ct:101"], "nodes": ["pve1", "pve2", "pve3"],
+    task(json!({"name": "nfs1", "resources": ["ct:101"], "nodes": ["pve1", "pve2", "pve3"],
                 "restricted": true, "nofailback": true}))
 }
 
@@ -73,7 +73,7 @@ fn an_edited_group_is_put_right() {
     for line in ["-nodes: pve1:2,pve2\n", "+nodes: pve1,pve2,pve3\n", "-nofailback: 0\n", "+nofailback: 1\n"] {
         assert!(change.diff.contains(line), "{}", change.diff);
     }
-    let open: HaGroup = task(json!({"group": "nfs1", "resources": "ct:101", "nodes": "pve1", "comment": ""}));
+    let open: HaGroup = task(json!({"name": "nfs1", "resources": "ct:101", "nodes": "pve1", "comment": ""}));
     let group = json!({"group": "nfs1", "nodes": "pve1", "restricted": 1, "comment": "by hand", "digest": "bb"});
     let change = drifts_and_predicts(&open, pve8(json!([group]), resource(json!({"group": "nfs1"}))), &none());
     assert_eq!(calls(&change), ["PUT /cluster/ha/groups/nfs1 delete=restricted,comment digest=bb"]);
@@ -102,7 +102,7 @@ fn a_rule_of_another_name_that_holds_the_resource_is_taken_over() {
 #[test]
 fn what_is_ambiguous_is_for_a_person() {
     let two: HaGroup =
-        task(json!({"group": "nfs1", "resources": ["ct:101", "vm:200"], "nodes": "pve1,pve2", "restricted": true}));
+        task(json!({"name": "nfs1", "resources": ["ct:101", "vm:200"], "nodes": "pve1,pve2", "restricted": true}));
     let rules = json!([
         {"rule": "a1", "type": "node-affinity", "nodes": "pve1", "resources": "ct:101"},
         {"rule": "b1", "type": "node-affinity", "nodes": "pve2", "resources": "vm:200"}
@@ -126,7 +126,7 @@ fn a_cluster_that_is_being_upgraded_still_has_groups() {
 fn it_comes_after_its_resources_and_names_real_nodes() {
     let empty = pve9(json!([]), json!({"sid": "vm:300", "type": "vm"}));
     blocked(&wanted(), &empty, &none(), "place the `ha_resource` task before this one");
-    let elsewhere: HaGroup = task(json!({"group": "nfs1", "resources": "ct:101", "nodes": "pve1,pve9"}));
+    let elsewhere: HaGroup = task(json!({"name": "nfs1", "resources": "ct:101", "nodes": "pve1,pve9"}));
     blocked(&elsewhere, &pve9(json!([]), resource(json!({}))), &none(), "named pve9");
     let blind = pve9(json!([]), resource(json!({}))).on("/access/permissions", json!({}));
     blocked(&wanted(), &blind, &none(), "lacks Sys.Console");
@@ -136,12 +136,12 @@ fn it_comes_after_its_resources_and_names_real_nodes() {
 
 #[test]
 fn removing_leaves_the_resources_in_ha() {
-    let gone: HaGroup = task(json!({"group": "nfs1", "resources": "ct:101", "state": "absent"}));
+    let gone: HaGroup = task(json!({"name": "nfs1", "resources": "ct:101", "state": "absent"}));
     let group = json!({"group": "nfs1", "nodes": "pve1", "digest": "bb"});
     let change = drifts_and_predicts(&gone, pve8(json!([group.clone()]), resource(json!({"group": "nfs1"}))), &none());
     assert_eq!(calls(&change), ["PUT /cluster/ha/resources/ct:101 delete=group", "DELETE /cluster/ha/groups/nfs1"]);
     let shared = pve8(json!([{"group": "other", "nodes": "pve1"}]), resource(json!({})));
-    let other: HaGroup = task(json!({"group": "other", "resources": "ct:101", "state": "absent"}));
+    let other: HaGroup = task(json!({"name": "other", "resources": "ct:101", "state": "absent"}));
     blocked(&other, &shared, &none(), "still holds vm:200");
     let rule = json!({"rule": "any1", "type": "node-affinity", "nodes": "pve1", "resources": "ct:101"});
     let change = drifts_and_predicts(&gone, pve9(json!([rule]), resource(json!({}))), &none());
@@ -151,9 +151,9 @@ fn removing_leaves_the_resources_in_ha() {
 
 #[test]
 fn faults_are_found_before() {
-    assert!(faults::<HaGroup>(json!({"group": "nfs1", "resources": [], "nodes": "pve1"})).contains("no HA resource"));
-    assert!(faults::<HaGroup>(json!({"group": "nfs1", "resources": "101", "nodes": "pve1"})).contains("ct:101"));
-    assert!(faults::<HaGroup>(json!({"group": "nfs1", "resources": "ct:101"})).contains("no node"));
-    assert!(faults::<HaGroup>(json!({"group": "nfs1", "resources": "ct:101", "nodes": "pve1:x"})).contains("priority"));
-    assert!(faults::<HaGroup>(json!({"group": "1", "resources": "ct:101", "nodes": "pve1"})).contains("a letter"));
+    assert!(faults::<HaGroup>(json!({"name": "nfs1", "resources": [], "nodes": "pve1"})).contains("no HA resource"));
+    assert!(faults::<HaGroup>(json!({"name": "nfs1", "resources": "101", "nodes": "pve1"})).contains("ct:101"));
+    assert!(faults::<HaGroup>(json!({"name": "nfs1", "resources": "ct:101"})).contains("no node"));
+    assert!(faults::<HaGroup>(json!({"name": "nfs1", "resources": "ct:101", "nodes": "pve1:x"})).contains("priority"));
+    assert!(faults::<HaGroup>(json!({"name": "1", "resources": "ct:101", "nodes": "pve1"})).contains("a letter"));
 }
