@@ -22,6 +22,7 @@ pub mod managed;
 pub mod pause;
 mod program;
 pub mod pve_storage;
+pub mod pve_template;
 pub mod registry;
 pub mod set_fact;
 pub mod setup;

@@ -104,6 +104,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::ha_resource::HaResource>(),
     Kind::of::<super::pause::Pause>(),
     Kind::of::<super::pve_storage::PveStorage>(),
+    Kind::of::<super::pve_template::PveTemplate>(),
     Kind::of::<super::set_fact::SetFact>(),
     Kind::of::<super::setup::Setup>(),
     Kind::of::<super::stat::Stat>(),

@@ -84,6 +84,7 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("ha_resource", Ground::Lab),
     ("pause", rooted(bare).ground()),
     ("pve_storage", Ground::Lab),
+    ("pve_template", Ground::Lab),
     ("set_fact", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
     ("stat", rooted(bare).ground()),
