@@ -11,6 +11,11 @@ pub mod command;
 pub mod copy;
 pub mod debug;
 pub mod diff;
+pub mod drbd_global;
+pub mod drbd_module;
+pub mod drbd_options;
+pub mod drbd_resource;
+mod drbd_seen;
 pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
