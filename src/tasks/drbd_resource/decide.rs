@@ -131,10 +131,10 @@ pub fn refused_change(picture: &Picture<'_>) -> Option<String> {
         return None;
     }
     Some(format!(
-        "refused, because metadata and data were written for the resource as it is: {}. {}. To change this, move the \
-         data elsewhere, or take the resource down and rebuild it by hand",
+        "refused: {}. Metadata and data were written for the resource as it is ({}). To change this, move the data \
+         elsewhere, or take the resource down and rebuild it by hand",
         changes.join("; "),
-        words::sentence(&live.join("; "))
+        live.join("; ")
     ))
 }
 

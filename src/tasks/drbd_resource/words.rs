@@ -22,12 +22,6 @@ pub fn list<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// With a capital letter.
-pub fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
-}
-
 pub fn unstable_disks(seen: &Seen) -> Vec<String> {
     let advice = |(path, names): (&String, &Vec<String>)| {
         let instead = match &names[..] {
