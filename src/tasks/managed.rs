@@ -312,3 +312,9 @@ pub fn path_fault(field: &'static str, path: &str) -> Option<ArgFault> {
     let fault = ArgFault::at(field, format!("`{path}` is not an absolute path"));
     Some(fault.help("write the path from the root: /etc/…"))
 }
+
+/// `https://user:password@host/…`: what stands in argv is seen by everybody on the host.
+pub fn url_has_credentials(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default().contains('@')
+}

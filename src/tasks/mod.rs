@@ -4,6 +4,7 @@
 //! data and the engine performs them. Kinds know no YAML, no link and no reporter.
 
 pub mod apt;
+pub mod apt_repository;
 pub mod args;
 pub mod assert;
 pub mod cluster;

@@ -90,6 +90,9 @@ pub fn find(name: &str) -> Option<&'static Kind> {
         .or_else(|| name.strip_prefix("community.general."))
         .unwrap_or(name);
     KINDS.iter().find(|kind| kind.name == short || kind.aliases.contains(&short))
+    // One kind serves both formats.
+    let short = if short == "deb822_repository" { "apt_repository" } else { short };
+    KINDS.iter().find(|kind| kind.name == short)
 }
 
 /// Sorted by name.
