@@ -90,14 +90,13 @@ pub fn find(name: &str) -> Option<&'static Kind> {
         .or_else(|| name.strip_prefix("community.general."))
         .unwrap_or(name);
     KINDS.iter().find(|kind| kind.name == short || kind.aliases.contains(&short))
-    // One kind serves both formats.
-    let short = if short == "deb822_repository" { "apt_repository" } else { short };
-    KINDS.iter().find(|kind| kind.name == short)
 }
 
 /// Sorted by name.
 #[rustfmt::skip]
 pub static KINDS: &[Kind] = &[
+    Kind::of::<super::apt::Apt>(),
+    Kind::of::<super::apt_repository::AptRepository>(),
     Kind::of::<super::assert::Assert>(),
     Kind::of::<super::command::Command>(),
     Kind::of::<super::copy::Copy>(),
@@ -113,6 +112,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::pve_template::PveTemplate>(),
     Kind::of::<super::set_fact::SetFact>(),
     Kind::of::<super::setup::Setup>(),
+    Kind::of::<super::shell::Shell>(),
     Kind::of::<super::stat::Stat>(),
     Kind::of::<super::template::Template>(),
     Kind::of::<super::wait_for::WaitFor>(),

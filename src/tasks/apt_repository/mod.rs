@@ -224,6 +224,7 @@ impl AptRepository {
 
 impl Task for AptRepository {
     const KIND: &'static str = "apt_repository";
+    const ALIASES: &'static [&'static str] = &["deb822_repository"];
     const EXAMPLE: &'static str = "\
 - name: LINBIT's packages
   apt_repository:
