@@ -276,19 +276,10 @@ mod tests {
             (json!({"line": "c=1", "insertbefore": "^b", "firstmatch": true}), "a=1\nc=1\nb=2\n# end\nb=3\n"),
             (json!({"line": "c=1", "insertbefore": "BOF"}), "c=1\na=1\nb=2\n# end\nb=3\n"),
             (json!({"line": "c=1", "insertafter": "nowhere"}), "a=1\nb=2\n# end\nb=3\nc=1\n"),
-            (json!({"regexp": "^(a)=(.)", "line": "\\1=\\g<2>$x", "backrefs": true}), "a=1$x\nb=2\n# end\nb=3\n"),
+            (json!({"regexp": "^(a)=(.).*", "line": "\\1=\\g<2>$x", "backrefs": true}), "a=1$x\nb=2\n# end\nb=3\n"),
         ] {
-            let found = match args["backrefs"] {
-                // This one grows with each run, and is refused below.
-                serde_json::Value::Bool(true) => continue,
-                _ => edited(TEXT, args.clone()),
-            };
-            assert_eq!(found, wanted, "{args}");
+            assert_eq!(edited(TEXT, args.clone()), wanted, "{args}");
         }
-        assert_eq!(
-            edited(TEXT, json!({"regexp": "^(a)=.*", "line": "\\1=7", "backrefs": true})),
-            "a=7\nb=2\n# end\nb=3\n"
-        );
     }
 
     #[test]
