@@ -67,6 +67,9 @@ pub enum State {
     Absent,
 }
 
+/// Tells the lines that are meant.
+type Finder<'a> = Box<dyn Fn(&str) -> bool + 'a>;
+
 impl LineInFile {
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
@@ -79,7 +82,7 @@ impl LineInFile {
     }
 
     /// Whether a line (without its end) is the one that is meant.
-    fn finder(&self) -> Result<Box<dyn Fn(&str) -> bool + '_>, String> {
+    fn finder(&self) -> Result<Finder<'_>, String> {
         Ok(match (&self.regexp, &self.search_string, &self.line) {
             (Some(text), ..) => {
                 let regex = pattern(text, false, false)?;
@@ -109,8 +112,8 @@ impl LineInFile {
             return Ok(Some(all.concat()));
         }
         let line = self.line.as_deref().unwrap_or_default();
-        let hits = all.iter().enumerate().filter(|(_, l)| is_it(bare(l))).map(|(index, _)| index);
-        if let Some(at) = if self.firstmatch { { hits }.next() } else { hits.last() } {
+        let mut hits = all.iter().enumerate().filter(|(_, l)| is_it(bare(l))).map(|(index, _)| index);
+        if let Some(at) = if self.firstmatch { hits.next() } else { hits.next_back() } {
             let end = &all[at][bare(&all[at]).len()..];
             let new = match (&self.regexp, self.backrefs) {
                 (Some(text), true) => {
@@ -153,7 +156,7 @@ impl LineInFile {
         };
         let regex = pattern(text, false, false)?;
         let mut hits = all.iter().enumerate().filter(|(_, l)| regex.is_match(bare(l))).map(|(index, _)| index);
-        let hit = if self.firstmatch { hits.next() } else { hits.last() };
+        let hit = if self.firstmatch { hits.next() } else { hits.next_back() };
         Ok(hit.map_or(all.len(), |index| index + after))
     }
 }
