@@ -48,6 +48,46 @@ impl Generation {
     }
 }
 
+/// How the data of two nodes relates, from the generations both keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// One of them never held data; it takes the other's.
+    Fresh,
+    Same,
+    /// The first has everything the second has, and more.
+    Ahead,
+    Behind,
+    /// A common past, and both were written to since.
+    SplitBrain,
+    /// No common past.
+    Unrelated,
+}
+
+/// Compares what `get-gi` printed on two nodes.
+pub fn relation(a: &[Generation], b: &[Generation]) -> Option<Relation> {
+    let (first_a, first_b) = (a.first()?, b.first()?);
+    let history = |lines: &[Generation]| -> std::collections::BTreeSet<u64> {
+        let all = lines.iter().flat_map(|g| [g.bitmap, g.younger, g.older]);
+        all.map(|uuid| uuid & !PRIMARY_BIT).filter(|uuid| *uuid != 0).collect()
+    };
+    let (past_a, past_b) = (history(a), history(b));
+    let (now_a, now_b) = (first_a.current_masked(), first_b.current_masked());
+    Some(if first_a.is_just_created() || first_b.is_just_created() {
+        Relation::Fresh
+    } else if now_a == now_b {
+        Relation::Same
+    } else if past_a.contains(&now_b) {
+        Relation::Ahead
+    } else if past_b.contains(&now_a) {
+        Relation::Behind
+    } else if past_a.intersection(&past_b).next().is_some() {
+        Relation::SplitBrain
+    } else {
+        Relation::Unrelated
+    })
+}
+
 /// Every line of `get-gi` (one a peer). An error names the line; an empty output is an error too.
 pub fn parse_get_gi(stdout: &str) -> Result<Vec<Generation>, String> {
     let lines: Vec<_> = stdout

@@ -204,3 +204,31 @@ fn dumps_of_accepted_files_read() {
     }
     assert!(seen >= 8, "{seen}");
 }
+
+/// Why a StandAlone is one, from the generations alone; what the kernel log said is in the state's name.
+#[test]
+fn split_brain_is_told_from_a_lost_handshake() {
+    use gi::Relation;
+    for (state, a, b, relation) in [
+        ("28-split-brain-two-primaries", "pve1", "pve2", Relation::SplitBrain),
+        ("28-split-brain-two-primaries", "pve1", "pve3", Relation::SplitBrain),
+        ("28-split-brain-two-primaries", "pve2", "pve3", Relation::Same),
+        ("42-unrelated-data-standalone", "pve1", "pve3", Relation::Unrelated),
+        ("46b-nonsplitbrain-standalone-after-crash", "pve1", "pve3", Relation::Same),
+        ("25-pve2-standalone-promoted-after-disconnect", "pve1", "pve2", Relation::Behind),
+        ("25-pve2-standalone-promoted-after-disconnect", "pve2", "pve1", Relation::Ahead),
+        ("41-pve3-fresh-metadata-rejoin", "pve1", "pve3", Relation::Fresh),
+    ] {
+        let all = recordings(ALL);
+        if all.is_empty() {
+            return;
+        }
+        let of = |node: &str| {
+            let is = |r: &&Recording| {
+                r.text("state") == state && r.text("node") == node && r.text("what") == "drbdadm-get-gi"
+            };
+            gi::parse_get_gi(all.iter().find(is).unwrap_or_else(|| panic!("{state} {node}")).text("out")).unwrap()
+        };
+        assert_eq!(gi::relation(&of(a), &of(b)), Some(relation), "{state} {a} {b}");
+    }
+}

@@ -101,6 +101,11 @@ pub trait Probe {
     /// A GET on the Proxmox API: through REST from a workstation, through `pvesh` on a node. The answer is
     /// what stands under `data`.
     fn api(&self, get: &ApiGet) -> Result<serde_json::Value, LookError>;
+    /// Whom the API takes us for (`root@pam`, `root@pam!token`), where that is known without asking. Proxmox reserves
+    /// some settings for `root@pam` itself, which no token is.
+    fn api_user(&self) -> Option<String> {
+        None
+    }
     /// `read` as text; a file that is not UTF-8 cannot be told.
     fn read_text(&self, path: &Path) -> Result<Option<String>, LookError> {
         match self.read(path)? {
@@ -138,6 +143,9 @@ impl<H: Probe + ?Sized> Probe for Box<H> {
     fn api(&self, get: &ApiGet) -> Result<serde_json::Value, LookError> {
         (**self).api(get)
     }
+    fn api_user(&self) -> Option<String> {
+        (**self).api_user()
+    }
 }
 
 impl<H: Probe + ?Sized> Probe for &H {
@@ -158,5 +166,8 @@ impl<H: Probe + ?Sized> Probe for &H {
     }
     fn api(&self, get: &ApiGet) -> Result<serde_json::Value, LookError> {
         (**self).api(get)
+    }
+    fn api_user(&self) -> Option<String> {
+        (**self).api_user()
     }
 }

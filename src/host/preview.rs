@@ -164,6 +164,10 @@ impl<H: Probe> Probe for Preview<H> {
         self.real.name()
     }
 
+    fn api_user(&self) -> Option<String> {
+        self.real.api_user()
+    }
+
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
         match self.predicted(path) {
             Some(None) => return Ok(None),

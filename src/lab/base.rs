@@ -1,6 +1,7 @@
-//! What a freshly installed Proxmox node has: files, devices, kernel, packages. Addresses: 192.168.1.10+N for the
+//! What a freshly installed Proxmox node has: files, devices, kernel, packages. Addresses: 192.168.1.20+N for the
 //! cluster and its clients, 192.168.2.10+N for DRBD.
 
+use super::commands::apt::units;
 use super::device::BlockDevice;
 use super::files::{Files, Writer};
 use super::world::{Flavour, LoadedModule, NodeState, Place, System, World};
@@ -42,7 +43,7 @@ pub fn codename(debian: u32) -> &'static str {
 }
 
 pub fn cluster_address(index: u32) -> String {
-    address(1, index)
+    address(1, 10 + index)
 }
 
 pub fn drbd_address(index: u32) -> String {
@@ -75,6 +76,7 @@ pub fn fresh_world(files: &Files, count: u32, flavour: Flavour) -> std::io::Resu
         std::fs::create_dir_all(files.pve().join("nodes").join(name).join("priv"))?;
         let own = node_files(&world, name);
         write_tree(files.node_root(name), &own, NODE_DIRS)?;
+        enable_units(&files.node_root(name), units::NODE_UNITS)?;
         let place = Place::node(name);
         let mut writer = Writer { world: &mut world, files, place: &place };
         for (path, mode, group) in
@@ -135,7 +137,7 @@ fn fresh_node(index: u32, flavour: Flavour, now: i64) -> NodeState {
 
 /// The stable name of a node's DRBD partition, also used by the reference playbook's lab inventory.
 pub fn partuuid(index: u32) -> String {
-    format!("5f1e1ab0-0d1b-4c0a-9f00-{index:012x}")
+    format!("0d9b1a10-{index:04x}-4a6e-9d6e-{index:012x}")
 }
 
 const NODE_DIRS: &[&str] = &[
@@ -259,7 +261,29 @@ fn node_files(world: &World, name: &str) -> BTreeMap<String, String> {
         (text("usr/share/perl5/PVE/HA/Resources/PVECT.pm"), text(PVECT_PM)),
     ]);
     files.extend(apt_sources(world.flavour, code).into_iter().map(|(p, t)| (p.to_owned(), t)));
+    let shipped = units::CHRONY.iter().chain(units::NFS_COMMON);
+    files.extend(shipped.map(|(p, t)| (p.trim_start_matches('/').to_owned(), (*t).to_owned())));
+    files.extend(unit_files(units::NODE_UNITS));
     files
+}
+
+fn unit_files(list: &[(&str, &str, &str, bool)]) -> BTreeMap<String, String> {
+    let path = |name: &str| format!("usr/lib/systemd/system/{name}");
+    list.iter().map(|(name, what, kind, boots)| (path(name), units::base_unit(name, what, kind, *boots))).collect()
+}
+
+/// The links with which systemd knows that a unit is enabled.
+fn enable_units(root: &std::path::Path, list: &[(&str, &str, &str, bool)]) -> std::io::Result<()> {
+    for (name, _, _, _) in list.iter().filter(|(_, _, _, boots)| *boots) {
+        let target = if name.ends_with(".socket") { "sockets" } else { "multi-user" };
+        let dir = root.join(format!("etc/systemd/system/{target}.target.wants"));
+        std::fs::create_dir_all(&dir)?;
+        let link = dir.join(name);
+        if link.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink(format!("/usr/lib/systemd/system/{name}"), link)?;
+        }
+    }
+    Ok(())
 }
 
 pub fn os_release(debian: u32) -> String {
@@ -305,7 +329,7 @@ fn apt_sources(flavour: Flavour, code: &str) -> Vec<(&'static str, String)> {
     }
 }
 
-const LXC_DEFAULT_CGNS: &str = "# Do not load this file.  Rather, load /etc/apparmor.d/lxc-containers, which
+pub const LXC_DEFAULT_CGNS: &str = "# Do not load this file.  Rather, load /etc/apparmor.d/lxc-containers, which
 # will source all profiles under /etc/apparmor.d/lxc
 
 profile lxc-container-default-cgns flags=(attach_disconnected,mediate_deleted) {
@@ -386,6 +410,8 @@ pub fn unpack_container(root: &std::path::Path, debian: u32, hostname: &str, con
         ),
         (text("usr/share/keyrings/debian-archive-keyring.gpg"), text("lab: Debian archive keyring\n")),
     ]);
+    let mut tree = tree;
+    tree.extend(unit_files(units::CONTAINER_UNITS));
     let missing = tree.into_iter().filter(|(path, _)| !root.join(path).exists()).collect();
     write_tree(
         root.to_path_buf(),

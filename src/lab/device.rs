@@ -44,6 +44,7 @@ pub struct Filesystem {
     pub mmp_interval_s: u32,
     /// Who had it mounted last, as mmp writes it.
     pub mmp_node: Option<String>,
+    pub made_at_s: i64,
     /// Unmounted cleanly; otherwise the next mount replays the journal and waits for mmp.
     pub clean: bool,
     /// The Debian system whose root this is, if one was unpacked.

@@ -219,6 +219,11 @@ impl View<'_> {
         self.read(path).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok())
     }
 
+    /// The path without links.
+    pub fn canonical(&self, path: &str) -> Result<String, FileError> {
+        self.walk(path, true).map(|spot| spot.seen)
+    }
+
     pub fn exists(&self, path: &str) -> bool {
         let Ok(spot) = self.walk(path, true) else { return false };
         spot.entry.is_some() || spot.real.symlink_metadata().is_ok()

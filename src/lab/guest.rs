@@ -77,7 +77,9 @@ pub fn start_from(world: &mut World, files: &Files, vmid: u32, node: &str, sourc
         return Err(failed("unable to detect OS distribution".to_owned()));
     }
     let (since_s, pid) = (world.now_s(), 10_000 + world.fresh_id());
-    let running = Running { node: node.to_owned(), rootfs: fs, device: source, since_s, pid };
+    let text = config(world, files, vmid).map(|(_, text)| text).unwrap_or_default();
+    let may_mount = allowed_mounts(world, node, &text);
+    let running = Running { node: node.to_owned(), rootfs: fs, device: source, since_s, pid, may_mount };
     world.guests.entry(vmid).or_default().running = Some(running);
     super::commands::systemctl::boot(world, files, &Place::Container(vmid));
     Ok(())
@@ -151,4 +153,79 @@ pub fn device_is_empty(world: &mut World, node: &str, source: &str) -> Result<bo
 pub fn write_inside(world: &mut World, files: &Files, vmid: u32, path: &str, text: &str) -> Result<(), String> {
     let place = Place::Container(vmid);
     Writer { world, files, place: &place }.ship(path, text.as_bytes(), 0o644).map_err(|e| e.to_string())
+}
+
+/// Which file systems AppArmor will let a container mount: by its generated profile (`features`), by a profile that
+/// it names, or any when it is unconfined. The node's profile counts as it is loaded, not as it is on disk.
+fn allowed_mounts(world: &World, node: &str, config: &str) -> Vec<String> {
+    if config_value(config, "unprivileged") == Some("1") {
+        // The kernel refuses nfsd in a user name space whatever the profile says.
+        return Vec::new();
+    }
+    let raw = config.lines().take_while(|l| !l.starts_with('[')).find_map(|line| {
+        let (key, value) = line.split_once([':', '='])?;
+        (key.trim() == "lxc.apparmor.profile").then_some(value.trim())
+    });
+    match raw {
+        Some("unconfined") => return vec!["*".into()],
+        Some("lxc-container-default-cgns") => {
+            let shipped = super::base::LXC_DEFAULT_CGNS.to_owned();
+            let loaded = world.node(node).apparmor_loaded.clone().unwrap_or(shipped);
+            let types = loaded.lines().filter_map(|l| l.trim().strip_prefix("mount fstype=")?.split([',', ' ']).next());
+            return types.map(str::to_owned).collect();
+        }
+        Some("generated") | None => {}
+        Some(_) => return Vec::new(),
+    }
+    let features = config_value(config, "features").unwrap_or_default();
+    let mut allowed = Vec::new();
+    for feature in features.split(',') {
+        match feature.split_once('=') {
+            Some(("nesting", "1")) => allowed.push("*".to_owned()),
+            Some(("mount", types)) => allowed.extend(types.split(';').map(str::to_owned)),
+            _ => {}
+        }
+    }
+    allowed
+}
+
+/// Whether a running container may mount a file system type.
+pub fn may_mount(world: &World, vmid: u32, fstype: &str) -> bool {
+    let running = world.guests.get(&vmid).and_then(|g| g.running.as_ref());
+    running.is_some_and(|r| r.may_mount.iter().any(|t| t == "*" || t == fstype))
+}
+
+/// The running container that has an address.
+fn by_address(world: &World, files: &Files, address: &str) -> Option<u32> {
+    world.guests.iter().filter(|(_, g)| g.running.is_some()).map(|(vmid, _)| *vmid).find(|vmid| {
+        config(world, files, *vmid).is_some_and(|(_, text)| {
+            let net = config_value(&text, "net0").unwrap_or_default().to_owned();
+            let named = config_value(&text, "hostname") == Some(address);
+            named
+                || net.split(',').filter_map(|o| o.strip_prefix("ip=")).any(|ip| ip.split('/').next() == Some(address))
+        })
+    })
+}
+
+/// Paths that an address exports over NFS; `None`: nobody answers there. Empty: no NFS server runs.
+pub fn nfs_exports(world: &World, files: &Files, address: &str) -> Option<Vec<String>> {
+    let vmid = by_address(world, files, address)?;
+    let system = world.system(&Place::Container(vmid))?;
+    let serves = system.units.get("nfs-server.service").and_then(|u| u.active) == Some(true);
+    let paths = system.exports.iter().filter(|_| serves).filter_map(|l| l.split(' ').next());
+    Some(paths.map(str::to_owned).collect())
+}
+
+/// Ports on which a container listens.
+pub fn ports(world: &World, place: &Place) -> Vec<u16> {
+    let Some(system) = world.system(place) else { return Vec::new() };
+    let runs = |unit: &str| system.units.get(unit).and_then(|u| u.active);
+    let mut ports = vec![22];
+    if runs("rpcbind.service") == Some(true) {
+        ports.push(111);
+    }
+    if runs("nfs-server.service") == Some(true) {
+        ports.push(2049);
+    }
+    ports
 }

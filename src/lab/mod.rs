@@ -13,6 +13,7 @@ pub mod drbd;
 pub mod files;
 pub mod guest;
 mod handle;
+mod lines;
 mod node;
 mod virtual_files;
 pub mod world;

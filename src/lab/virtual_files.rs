@@ -25,6 +25,8 @@ pub fn lookup(world: &World, node: &str, path: &str) -> Option<Entry> {
         "proc" => proc(world, node),
         "sys" => sys(world, node, path),
         "dev" => dev(world, node),
+        "lib" => module_tree(world, node, "/lib/modules"),
+        "usr" if path.starts_with("/usr/lib/modules") => module_tree(world, node, "/usr/lib/modules"),
         _ => return None,
     };
     find(&entries, path)
@@ -47,6 +49,9 @@ pub fn lookup_container(world: &World, vmid: u32, path: &str) -> Option<Entry> {
     put(&mut entries, "/proc/sys/kernel/osrelease", format!("{}\n", node.kernel));
     put(&mut entries, "/proc/uptime", format!("{uptime}.00 {uptime}.00\n"));
     put(&mut entries, "/proc/modules", modules_text(node));
+    put(&mut entries, "/proc/meminfo", "MemTotal:        2097152 kB\nMemFree:         1048576 kB\n");
+    put(&mut entries, "/proc/net/tcp", tcp_table(&super::guest::ports(world, &super::world::Place::Container(vmid))));
+    put(&mut entries, "/proc/net/tcp6", tcp_table(&[]));
     find(&entries, path)
 }
 
@@ -69,6 +74,20 @@ fn find(entries: &BTreeMap<String, Entry>, path: &str) -> Option<Entry> {
     (!names.is_empty()).then_some(Entry::Dir(names))
 }
 
+/// Sockets that listen on every address, as `/proc/net/tcp` has them.
+fn tcp_table(ports: &[u16]) -> String {
+    let mut text =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
+    for (n, port) in ports.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "{n:>4}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 {} 1 0000000000000000 100 0 0 10 0",
+            20_000 + n
+        );
+    }
+    text
+}
+
 fn modules_text(node: &super::world::NodeState) -> String {
     let mut text = String::new();
     for name in node.modules.keys() {
@@ -86,6 +105,9 @@ fn proc(world: &World, node_name: &str) -> BTreeMap<String, Entry> {
         put(&mut entries, "/proc/fs/nfsd/versions", "+3 +4 +4.1 +4.2\n");
     }
     put(&mut entries, "/proc/filesystems", filesystems);
+    put(&mut entries, "/proc/meminfo", "MemTotal:       65536000 kB\nMemFree:        40960000 kB\n");
+    put(&mut entries, "/proc/net/tcp", tcp_table(&[22, 111, 8006]));
+    put(&mut entries, "/proc/net/tcp6", tcp_table(&[]));
     put(
         &mut entries,
         "/proc/cmdline",
@@ -127,6 +149,26 @@ fn proc(world: &World, node_name: &str) -> BTreeMap<String, Entry> {
     put(&mut entries, "/proc/1/mountinfo", info);
     if let Some(text) = drbd::proc_drbd(world, node_name) {
         put(&mut entries, "/proc/drbd", text);
+    }
+    entries
+}
+
+/// Module files of each kernel; `build` only where headers are installed.
+fn module_tree(world: &World, node_name: &str, top: &str) -> BTreeMap<String, Entry> {
+    let node = world.node(node_name);
+    let mut entries = BTreeMap::new();
+    for kernel in &node.kernels {
+        for path in super::commands::modules::files(node, kernel) {
+            put(&mut entries, &path.replacen("/lib/modules", top, 1), "");
+        }
+        put(&mut entries, &format!("{top}/{kernel}/modules.dep"), "");
+        let headers = ["proxmox-headers", "pve-headers"]
+            .iter()
+            .any(|p| super::commands::apt::version_in(&node.system, &format!("{p}-{kernel}")).is_some());
+        if headers {
+            let target = format!("/usr/src/linux-headers-{kernel}");
+            entries.insert(format!("{top}/{kernel}/build"), Entry::Link(target));
+        }
     }
     entries
 }

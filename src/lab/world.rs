@@ -213,6 +213,12 @@ pub struct NodeState {
     pub devices: BTreeMap<String, BlockDevice>,
     pub mounts: Vec<Mount>,
     pub secure_boot: bool,
+    /// The key that DKMS signs with is enrolled in the firmware.
+    pub mok_enrolled: bool,
+    /// Kernels for which the DRBD module does not build.
+    pub dkms_broken_for: BTreeSet<String>,
+    /// `/etc/apparmor.d/lxc/lxc-default-cgns` as it was last loaded; `None` = as shipped.
+    pub apparmor_loaded: Option<String>,
     pub booted_at_s: i64,
 }
 
@@ -253,6 +259,8 @@ pub struct System {
     pub held: BTreeSet<String>,
     /// Units whose state is not what they are shipped with.
     pub units: BTreeMap<String, Unit>,
+    /// What systemd read of each unit's files; one that differs from the disk needs a daemon-reload.
+    pub unit_digests: BTreeMap<String, String>,
     /// Attributes of files that are not root:root with 0644 (files) or 0755 (directories).
     pub attrs: BTreeMap<String, Attrs>,
     /// Sources whose index `apt-get update` fetched.
@@ -277,8 +285,7 @@ pub struct Package {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Unit {
-    pub enabled: Option<bool>,
-    pub masked: bool,
+    /// `None` = as a boot leaves it.
     pub active: Option<bool>,
     pub failed: bool,
     pub since_s: i64,
@@ -286,8 +293,6 @@ pub struct Unit {
     /// Restarts and reloads, counted so that tests can see that one happened.
     pub starts: u64,
     pub reloads: u64,
-    /// The unit file changed on disk since systemd last read it.
-    pub need_reload: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -315,4 +320,7 @@ pub struct Running {
     pub device: String,
     pub since_s: i64,
     pub pid: u64,
+    /// File system types that AppArmor lets it mount, as its profile stood at the start; `*` = any.
+    #[serde(default)]
+    pub may_mount: Vec<String>,
 }

@@ -93,6 +93,10 @@ impl Probe for ApiHost {
     fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
         self.client.get(&get.path, &get.params).map_err(|e| look_error(&e))
     }
+
+    fn api_user(&self) -> Option<String> {
+        Some(self.client.user().to_owned())
+    }
 }
 
 impl Host for ApiHost {

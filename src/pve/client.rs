@@ -129,10 +129,13 @@ impl Client {
         super::Version::from_answer(&answer).map_err(|why| Error::BadAnswer { path: "/version".into(), why })
     }
 
-    /// Whether requests are made as `root@pam` with a ticket: the identity that devices, hookscripts and features
-    /// of a container are reserved for.
-    pub fn is_root_ticket(&self) -> bool {
-        matches!(self.core.login(), Login::Password { user, .. } if user == "root@pam")
+    /// Who the requests are made as: `root@pam`, or `root@pam!name` for a token. Only the former is the identity that
+    /// devices, hookscripts and most features of a container are reserved for.
+    pub fn user(&self) -> &str {
+        match self.core.login() {
+            Login::Password { user, .. } => user,
+            Login::Token { id, .. } => id,
+        }
     }
 
     /// Waits on a channel, not with `block_on`: that would panic on a thread that belongs to another runtime.

@@ -115,18 +115,26 @@ impl Wanted<'_> {
         let (attributes, _) = self.attribute_lines(found.stat.as_ref(), &found.names, false);
         text.push_str(&attributes);
         let mode = self.mode.map(|m| m.apply(found.stat.as_ref().map_or(0o644, |s| s.mode), false));
+        // Writing goes through a link, so one that shall be replaced is taken away first; what it led to lends its
+        // attributes, as with Ansible.
+        let mut steps = Vec::new();
+        let lent = found.stat.as_ref().filter(|_| at.is_some());
+        if at.is_some() {
+            steps.push(Action::Remove { path: path.to_owned(), recursive: false }.into());
+        }
         let step = Action::WriteFile {
             path: path.to_owned(),
             content: Bytes(content.to_vec()),
-            mode,
-            owner: self.owner.map(str::to_owned),
-            group: self.group.map(str::to_owned),
+            mode: mode.or(lent.map(|s| s.mode)),
+            owner: self.owner.map(str::to_owned).or(lent.map(|s| s.owner.clone())),
+            group: self.group.map(str::to_owned).or(lent.map(|s| s.group.clone())),
             // `faults` has refused what cannot be split.
             validate: self.validate.map(|line| split_words(line).unwrap_or_default()),
             backup: self.backup && found.stat.is_some(),
         };
         let verb = if found.stat.is_some() { "change" } else { "create" };
-        Ok(Plan { summary: vec![format!("{verb} {path}")], diff: text, steps: vec![step.into()] })
+        steps.push(step.into());
+        Ok(Plan { summary: vec![format!("{verb} {path}")], diff: text, steps })
     }
 
     /// The change of mode, owner and group alone; empty where there is nothing to change or nothing at all.
@@ -311,4 +319,10 @@ pub fn path_fault(field: &'static str, path: &str) -> Option<ArgFault> {
     }
     let fault = ArgFault::at(field, format!("`{path}` is not an absolute path"));
     Some(fault.help("write the path from the root: /etc/…"))
+}
+
+/// `https://user:password@host/…`: what stands in argv is seen by everybody on the host.
+pub fn url_has_credentials(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default().contains('@')
 }

@@ -4,19 +4,37 @@
 //! data and the engine performs them. Kinds know no YAML, no link and no reporter.
 
 pub mod apt;
+pub mod apt_repository;
 pub mod args;
 pub mod assert;
+pub mod blockinfile;
+pub mod cluster;
 pub mod command;
 pub mod copy;
 pub mod debug;
 pub mod diff;
+pub mod drbd_global;
+pub mod drbd_module;
+pub mod drbd_options;
+pub mod drbd_resource;
+mod drbd_seen;
 pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+pub(crate) mod fake_cluster;
+pub mod file;
+pub mod ha_group;
+pub mod ha_resource;
+pub mod lineinfile;
+mod lines;
 pub mod managed;
 pub mod pause;
 mod program;
+pub mod pve_storage;
+pub mod pve_template;
 pub mod registry;
+pub mod replace;
 pub mod set_fact;
 pub mod setup;
 pub mod shell;

@@ -8,7 +8,6 @@ pub enum Ground {
     /// A directory that stands for a node.
     Rooted(Rooted),
     /// Decided over several hosts or the cluster's API; its laws run on the embedded cluster.
-    #[allow(dead_code, reason = "no such kind yet")]
     Lab,
 }
 
@@ -81,10 +80,14 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("copy", rooted(etc).ground()),
     ("debug", rooted(bare).ground()),
     ("fail", rooted(bare).fails().ground()),
+    ("ha_group", Ground::Lab),
+    ("ha_resource", Ground::Lab),
     ("pause", rooted(bare).ground()),
+    ("pve_storage", Ground::Lab),
+    ("pve_template", Ground::Lab),
     ("set_fact", rooted(bare).ground()),
-    ("stat", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
+    ("stat", rooted(bare).ground()),
     ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
     ("wait_for", rooted(nfs_port_open).ground()),
 ];

@@ -77,6 +77,11 @@ impl Probe for Local {
         &self.name
     }
 
+    /// `pvesh` runs the API's code as root, in its own process.
+    fn api_user(&self) -> Option<String> {
+        Some("root@pam".into())
+    }
+
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
         let Some(real) = answer(path, self.paths.followed(path))? else { return Ok(None) };
         // O_NONBLOCK: opening a FIFO must not wait for its other end.

@@ -219,7 +219,7 @@ fn a_ticket_is_fetched_once_and_again_when_it_is_refused() {
         ok("\"fine\"")
     });
     let client = server.with_password(SecondFactor::None);
-    assert!(client.is_root_ticket());
+    assert_eq!(client.user(), "root@pam");
     get(&client, "/version").unwrap();
     client.write(Method::Post, "/x", [("a", "b")]).unwrap();
     client.write(Method::Post, "/late", [("a", "b")]).unwrap();

@@ -7,12 +7,13 @@ mod look;
 mod steps;
 pub mod version;
 
-pub use look::{NOTES, STALE_PREFIX};
+pub use look::{Lists, NOTES, STALE_PREFIX};
+pub(super) use steps::update;
 
 use super::args::OneOrMany;
 use super::{ArgFault, Task, Verdict};
 use crate::host::{LookError, Probe, Query, Topic};
-use look::{Lists, Policy, Row, Simulation};
+use look::{Policy, Row, Simulation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

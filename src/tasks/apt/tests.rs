@@ -120,9 +120,7 @@ fn with_nfs() -> Fake {
     let host = fresh();
     dpkg(&host, &["nfs-kernel-server"], "", 1);
     policy(&host, &["nfs-kernel-server"], captured!("policy"));
-    for name in ["awk"] {
-        host.answer(&["apt-cache", "showpkg", name], Output::ok("Reverse Provides: \n"));
-    }
+    host.answer(&["apt-cache", "showpkg", "awk"], Output::ok("Reverse Provides: \n"));
     host.answer(&["apt-get", "-s", "install", "--no-remove", "--", "nfs-kernel-server"], Output::ok(NFS));
     host
 }

@@ -1,3 +1,5 @@
+mod programs;
+
 use super::world::Place;
 use super::{Lab, guest};
 use crate::host::{Action, Host, LookError, Probe, Step, StepError};
@@ -108,7 +110,7 @@ fn a_directory_with_other_things_is_no_lab() {
 fn virtual_files_tell_the_state() {
     let (_dir, lab) = lab();
     let one = lab.node("pve1").unwrap();
-    let link = one.stat(Path::new("/dev/disk/by-partuuid/5f1e1ab0-0d1b-4c0a-9f00-000000000001")).unwrap().unwrap();
+    let link = one.stat(Path::new("/dev/disk/by-partuuid/0d9b1a10-0001-4a6e-9d6e-000000000001")).unwrap().unwrap();
     assert_eq!(link.link_target.as_deref(), Some("../../nvme0n1p1"));
     assert_eq!(one.read_text(Path::new("/etc/hostname")).unwrap().as_deref(), Some("pve1\n"));
     assert_eq!(one.read_text(Path::new("/proc/sys/vm/swappiness")).unwrap().as_deref(), Some("60\n"));

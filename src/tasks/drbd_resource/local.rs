@@ -1,0 +1,447 @@
+//! The next step of one node: its file, its metadata, its runtime state. Nothing here needs the others' consent,
+//! only their word that it does no harm.
+
+use super::decide::{Node, Picture};
+use super::look::{Disk, Runtime, Seen, blkid, devices_of};
+use super::{State, words};
+use crate::drbd::compare::differences;
+use crate::drbd::plan::{Class, Plan};
+use crate::drbd::resource::{Device, Resource};
+use crate::drbd::words::{ConnectionState, DiskState, Role};
+use crate::drbd::{gi, plan};
+use crate::host::{Action, Bytes, Effect, Guard, Step, Topic};
+use crate::tasks::{Verdict, diff, drbd_options};
+
+/// What a node does next.
+pub enum Next {
+    Stop(String),
+    Act(Box<Verdict>),
+    /// As described, as far as one node can tell.
+    Settled,
+}
+
+pub fn next(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Next {
+    // Each answers `None` where it has nothing to say; the first word counts. Refusals come before the first change.
+    let found = wrong_name(picture, node, seen)
+        .or_else(|| collision(picture, node, seen))
+        .or_else(|| bad_disk(picture, node, seen))
+        .or_else(|| file(picture, node, seen))
+        .or_else(|| module(picture, seen));
+    if let Some(next) = found {
+        return next;
+    }
+    let Some(runtime) = &seen.runtime else { return Next::Stop("DRBD 9 is not loaded".into()) };
+    if let Err(why) = &runtime.status {
+        return Next::Stop(format!("the state of DRBD cannot be told: {why}"));
+    }
+    if picture.task.state == State::Down {
+        return down(picture, seen).unwrap_or(Next::Settled);
+    }
+    metadata(picture, node, seen)
+        .or_else(|| stand_alone(picture, node, seen))
+        .or_else(|| adjust(picture, node, seen, runtime))
+        .unwrap_or(Next::Settled)
+}
+
+fn act(verdict: Verdict) -> Option<Next> {
+    Some(Next::Act(Box::new(verdict)))
+}
+
+fn stop(why: impl Into<String>) -> Option<Next> {
+    Some(Next::Stop(why.into()))
+}
+
+fn wrong_name(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
+    (seen.uname != node.name).then(|| {
+        Next::Stop(format!(
+            "`on {}` does not name this host: uname -n says {}, and drbdadm goes by that; use it in `on` of {}",
+            node.name, seen.uname, picture.task.name
+        ))
+    })
+}
+
+/// Another resource has the name, a minor, an address or a disk that this one wants.
+fn collision(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
+    let wanted = &picture.wanted;
+    let here = wanted.host(node.name)?;
+    let minors = |r: &Resource, h| -> Vec<u32> {
+        let numbers = r.volume_numbers().into_iter();
+        numbers.filter_map(|n| r.volume_on(h, n).device.as_ref().and_then(Device::minor)).collect()
+    };
+    let disks =
+        |r: &Resource, h| -> Vec<String> { r.volume_numbers().iter().flat_map(|n| devices_of(r, h, *n)).collect() };
+    for other in &seen.others {
+        for theirs in other.resources.iter().flatten() {
+            if theirs.name == wanted.name {
+                return stop(format!("resource {} is defined in {} already", wanted.name, other.path));
+            }
+            let Some(there) = theirs.host(node.name) else { continue };
+            let by = format!("resource {} ({})", theirs.name, other.path);
+            if let Some(minor) = minors(theirs, there).into_iter().find(|m| minors(wanted, here).contains(m)) {
+                return stop(format!("minor {minor} is used by {by}"));
+            }
+            if let Some(address) = there.address.as_ref().filter(|a| here.address.as_ref() == Some(a)) {
+                return stop(format!("address {address} is used by {by}"));
+            }
+            if let Some(disk) = disks(theirs, there).into_iter().find(|d| disks(wanted, here).contains(d)) {
+                return stop(format!("{disk} is used by {by}"));
+            }
+        }
+    }
+    let running = &seen.runtime.as_ref()?.minors;
+    let minor = minors(wanted, here).into_iter().find(|m| running.contains_key(m))?;
+    stop(format!("minor {minor} is in use by resource {}", running[&minor]))
+}
+
+/// The volume's disk is attached, so that DRBD itself vouches for it.
+fn is_attached(seen: &Seen, number: u32) -> bool {
+    let device = seen.status().and_then(|s| s.device(number));
+    device.is_some_and(|d| !matches!(d.disk_state, DiskState::Diskless | DiskState::Failed | DiskState::Detaching))
+}
+
+/// Anything on a disk that is not metadata of this resource stops everything before it begins.
+fn bad_disk(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
+    let here = picture.wanted.host(node.name)?;
+    for number in picture.wanted.volume_numbers() {
+        if is_attached(seen, number) {
+            continue;
+        }
+        let devices = devices_of(&picture.wanted, here, number);
+        for (index, path) in devices.iter().enumerate() {
+            let external = devices.len() > 1;
+            match seen.disks.get(path) {
+                Some(Disk::Blank) => {}
+                Some(Disk::Metadata { version }) if version == "v09" => {}
+                Some(Disk::Metadata { version }) => {
+                    return stop(format!(
+                        "{path} holds DRBD metadata {version}, of an older DRBD: convert or wipe it by hand"
+                    ));
+                }
+                // With metadata elsewhere the data of an attached resource lies bare on its disk.
+                Some(Disk::Holds(_)) if external && index == 0 && has_metadata(seen, &devices) => {}
+                Some(Disk::Holds(what)) => {
+                    return stop(format!(
+                        "{path} is not empty: it holds {what}. Metadata is never created over data; if it may go, \
+                         wipe it by hand (wipefs -a {path})"
+                    ));
+                }
+                Some(Disk::Missing) => {
+                    return stop(format!("{path} is not there{}", words::hint_for_missing(path)));
+                }
+                Some(Disk::CannotTell(why)) => return stop(format!("what is on {path} cannot be told: {why}")),
+                None => return stop(format!("{path} was not looked at")),
+            }
+        }
+        let id = seen.runtime.as_ref().and_then(|r| r.md_node_ids.get(&number)).copied().unwrap_or(-1);
+        if id >= 0 && here.node_id.is_some_and(|wanted| wanted as i32 != id) {
+            return stop(format!(
+                "the metadata on {} was written for node-id {id}, not {}: this disk belongs to another host or resource",
+                devices.join(", "),
+                here.node_id.unwrap_or_default()
+            ));
+        }
+    }
+    None
+}
+
+fn has_metadata(seen: &Seen, devices: &[String]) -> bool {
+    devices.iter().any(|d| matches!(seen.disks.get(d), Some(Disk::Metadata { .. })))
+}
+
+/// The file, written where it differs in meaning; a file that only looks different is left alone.
+fn file(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
+    let task = picture.task;
+    let path = task.path();
+    let before = seen.file.as_ref();
+    let mode = if task.has_secret() { 0o600 } else { 0o644 };
+    let changes = match &node.described {
+        Some(Ok(old)) => differences(old, &picture.wanted),
+        _ => Vec::new(),
+    };
+    let same = matches!(&node.described, Some(Ok(_)) if changes.is_empty());
+    if same {
+        // 0640 or 0600 is fine for a file without secrets; one with a secret must not be readable to others.
+        let open = before.filter(|f| task.has_secret() && f.mode & 0o077 != 0)?;
+        let step = Action::SetAttributes { path: path.clone(), mode: Some(mode), owner: None, group: None };
+        let text = format!("--- {path}\n+++ {path}\n-mode {:04o}\n+mode {mode:04o}\n", open.mode);
+        return act(Verdict::stage(format!("hide {path}, which holds a secret"), text, vec![step.into()]));
+    }
+    let summary = match &node.described {
+        None => format!("write {path}"),
+        Some(Err(fault)) => format!("replace {path}, which cannot be read: {fault}"),
+        Some(Ok(_)) => {
+            let shown: Vec<&str> = changes.iter().take(4).map(|c| c.text.as_str()).collect();
+            let more = changes.len().saturating_sub(shown.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("change {path}: {}{more}", shown.join("; "))
+        }
+    };
+    let shown = drbd_options::masked(&picture.text);
+    let diff = match before {
+        Some(old) => diff::unified(&path, &drbd_options::masked(&old.text), &shown),
+        None => diff::created(&path, &shown),
+    };
+    let write = Action::WriteFile {
+        path: path.clone(),
+        content: Bytes(picture.text.clone().into_bytes()),
+        mode: Some(mode),
+        owner: Some("root".into()),
+        group: Some("root".into()),
+        // Tests the new file together with all others: one broken file breaks every drbdadm command.
+        validate: Some(
+            ["drbdadm", "--config-to-test", "%s", "--config-to-exclude", &path, "sh-nop"].map(str::to_owned).into(),
+        ),
+        backup: false,
+    };
+    act(Verdict::stage(summary, diff, vec![unsettling(picture, seen, write.into())]))
+}
+
+fn module(picture: &Picture<'_>, seen: &Seen) -> Option<Next> {
+    if seen.module_is_9() {
+        return None;
+    }
+    let found = seen.module_found.as_deref().map(|v| format!("; modprobe would load {v}")).unwrap_or_default();
+    Some(match &seen.module {
+        // Nothing is up without a module.
+        None if picture.task.state == State::Down => Next::Settled,
+        None => Next::Stop(format!("the DRBD module is not loaded{found}: let a drbd_module task come first")),
+        Some(version) => {
+            Next::Stop(format!("DRBD {version} is loaded, and 9 is needed{found}: let a drbd_module task come first"))
+        }
+    })
+}
+
+fn down(picture: &Picture<'_>, seen: &Seen) -> Option<Next> {
+    seen.status()?;
+    let name = &picture.task.name;
+    if let Some(primary) = picture.nodes.iter().find(|n| n.status().is_some_and(|s| s.role == Role::Primary)) {
+        return stop(format!("{} is Primary: {name} is in use; stop what uses it first", primary.name));
+    }
+    let silent = picture.unreachable();
+    if !silent.is_empty() {
+        return stop(format!("{name} may be in use on {}, which cannot be asked", silent.join(", ")));
+    }
+    let step = unsettling(picture, seen, Step::run(["drbdadm", "down", name]));
+    act(Verdict::stage(format!("take {name} down"), "", vec![step]))
+}
+
+/// create-md on disks that are blank, asked again right before.
+fn metadata(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
+    let here = picture.wanted.host(node.name)?;
+    let mut steps = Vec::new();
+    let mut names = Vec::new();
+    for number in picture.wanted.volume_numbers() {
+        let devices = devices_of(&picture.wanted, here, number);
+        if devices.is_empty() || is_attached(seen, number) || has_metadata(seen, &devices) {
+            continue;
+        }
+        let peers = format!("--max-peers={}", picture.task.max_peers);
+        let mut step = Step::run(["drbdadm", "create-md", &peers, &picture.task.volume_name(number)]);
+        for path in &devices {
+            step.guards.push(Guard {
+                query: blkid(path),
+                rc: 2,
+                stdout: Some(String::new()),
+                reason: format!("{path} is not blank any more"),
+            });
+            step.effects.push(Effect::Unsettles { topic: Topic::Device(path.clone()) });
+        }
+        names.extend(devices);
+        steps.push(unsettling(picture, seen, step));
+    }
+    if steps.is_empty() {
+        return None;
+    }
+    act(Verdict::stage(format!("create metadata on {}, which is blank", names.join(", ")), "", steps))
+}
+
+/// A StandAlone peer is reconnected only when both generations prove that nothing is lost by it.
+fn stand_alone(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
+    let status = seen.status()?;
+    for connection in status.connections.iter().filter(|c| c.connection_state == ConnectionState::StandAlone) {
+        let peer = picture.node(&connection.name);
+        let theirs = match peer.map(|p| p.seen) {
+            Some(Ok(theirs)) => theirs,
+            Some(Err(error)) => {
+                return stop(format!(
+                    "StandAlone towards {}, which cannot be asked ({error}): it may be a split brain, so nothing is reconnected",
+                    connection.name
+                ));
+            }
+            None => return stop(format!("StandAlone towards {}, which is no host of this resource", connection.name)),
+        };
+        for number in picture.wanted.volume_numbers() {
+            let lines = |s: &Seen| -> Result<Vec<gi::Generation>, String> {
+                match s.runtime.as_ref().and_then(|r| r.generations.get(&number)) {
+                    Some(Ok(gi)) => Ok(gi.lines.clone()),
+                    Some(Err(why)) => Err(why.clone()),
+                    None => Err("no metadata".into()),
+                }
+            };
+            let relation = match (lines(seen), lines(theirs)) {
+                (Ok(a), Ok(b)) => gi::relation(&a, &b),
+                // A host without a disk has no data that could differ.
+                _ if is_diskless(picture, node.name, number) || is_diskless(picture, &connection.name, number) => {
+                    Some(gi::Relation::Fresh)
+                }
+                (Err(why), _) | (_, Err(why)) => {
+                    return stop(format!(
+                        "StandAlone towards {}, and the generations of the data cannot be compared ({why}): it may be a \
+                         split brain, so nothing is reconnected",
+                        connection.name
+                    ));
+                }
+            };
+            if let Some(words) = words::split_brain(picture, node.name, &connection.name, relation) {
+                return stop(words);
+            }
+        }
+    }
+    None
+}
+
+fn is_diskless(picture: &Picture<'_>, name: &str, number: u32) -> bool {
+    picture.wanted.host(name).is_some_and(|h| devices_of(&picture.wanted, h, number).is_empty())
+}
+
+/// What `drbdadm -d adjust` would do, as far as it may be done.
+fn adjust(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen, runtime: &Runtime) -> Option<Next> {
+    let name = &picture.task.name;
+    let plan = match &runtime.plan {
+        None => return stop(format!("drbdadm was not asked about {name}: its file does not name this host")),
+        Some(Err(why)) => return stop(why.clone()),
+        Some(Ok(plan)) => plan,
+    };
+    let class = match (plan.class(), seen.status()) {
+        (Some(class), _) => class,
+        (None, Some(_)) => return None,
+        // An empty list while the resource is not up: drbdadm and the kernel disagree.
+        (None, None) => return stop(format!("{name} is not up, and drbdadm has nothing to adjust")),
+    };
+    match class {
+        Class::Dangerous => {
+            let lines: Vec<&str> = plan.of(Class::Dangerous).map(|l| l.text.as_str()).collect();
+            return stop(format!(
+                "the running resource differs from its file in a way that adjusting would take away a disk or a peer: {}. \
+                 Look why, and do it by hand if it is meant",
+                lines.join("; ")
+            ));
+        }
+        Class::Network => {
+            if let Some(why) = interruption(picture) {
+                return stop(why);
+            }
+        }
+        Class::Benign | Class::BringUp => {
+            if let Some(why) = quorum_for_lonely_primary(picture, seen, plan) {
+                return stop(why);
+            }
+        }
+    }
+    let summary = match (seen.status(), class) {
+        (None, _) => format!("bring {name} up"),
+        (Some(_), Class::Benign) => format!("adjust options of the running {name}"),
+        (Some(_), Class::BringUp) => format!("complete {name}: {}", verbs(plan)),
+        (Some(_), _) => format!("adjust {name}, interrupting connections: {}", verbs(plan)),
+    };
+    let diff = plan.lines.iter().map(|l| format!("+{}\n", l.text)).collect::<String>();
+    let diff = format!("--- running {name} on {}\n+++ {}\n{diff}", node.name, picture.task.path());
+    let step = unsettling(picture, seen, Step::run(["drbdadm", "adjust", name]));
+    act(Verdict::stage(summary, diff, vec![step]))
+}
+
+fn verbs(plan: &Plan) -> String {
+    let mut verbs: Vec<&str> = plan.lines.iter().map(|l| l.verb.as_str()).collect();
+    verbs.dedup();
+    verbs.join(", ")
+}
+
+/// Connections that the plans of all nodes would take down, as (node, peer's node-id).
+fn interrupted(picture: &Picture<'_>) -> Vec<(String, u32)> {
+    let mut all = Vec::new();
+    for node in &picture.nodes {
+        let Some(Some(Ok(plan))) = node.ok().and_then(|s| s.runtime.as_ref()).map(|r| r.plan.as_ref()) else {
+            continue;
+        };
+        for line in &plan.lines {
+            let words: Vec<&str> = line.text.split_whitespace().collect();
+            if let ["drbdsetup", "disconnect" | "del-path", _, id, ..] = &words[..]
+                && let Ok(id) = id.parse()
+            {
+                all.push((node.name.to_owned(), id));
+            }
+        }
+    }
+    all
+}
+
+/// Why connections must not be interrupted now: somebody uses the resource and would be left without quorum or data.
+fn interruption(picture: &Picture<'_>) -> Option<String> {
+    let silent = picture.unreachable();
+    if !silent.is_empty() {
+        return Some(format!(
+            "connections would be interrupted, and {} cannot be asked whether it is Primary",
+            silent.join(", ")
+        ));
+    }
+    let cut = interrupted(picture);
+    let id_of = |name: &str| picture.task.on.get(name).map(|h| h.node_id);
+    for node in &picture.nodes {
+        let Some(status) = node.status().filter(|s| s.role == Role::Primary) else { continue };
+        let stays = |peer: &str, peer_id: u32| {
+            let from_here = cut.iter().any(|(n, id)| n == node.name && *id == peer_id);
+            let from_there = cut.iter().any(|(n, id)| n == peer && Some(*id) == id_of(node.name));
+            !from_here && !from_there
+        };
+        let left: Vec<_> = status
+            .connections
+            .iter()
+            .filter(|c| c.connection_state == ConnectionState::Connected && stays(&c.name, c.peer_node_id))
+            .collect();
+        if picture.task.has_quorum() && (left.len() + 1) * 2 <= picture.task.on.len() {
+            return Some(format!(
+                "{} is Primary and would lose quorum when these connections are interrupted: stop what uses {} first",
+                node.name, picture.task.name
+            ));
+        }
+        let good = |number| {
+            status.device(number).is_some_and(|d| d.disk_state == DiskState::UpToDate)
+                || left
+                    .iter()
+                    .flat_map(|c| &c.peer_devices)
+                    .any(|d| d.volume == number && d.peer_disk_state == DiskState::UpToDate)
+        };
+        if let Some(device) = status.devices.iter().find(|d| !good(d.volume)) {
+            return Some(format!(
+                "{} is Primary without an UpToDate disk of its own for volume {}, and would lose the last connection to one",
+                node.name, device.volume
+            ));
+        }
+    }
+    None
+}
+
+/// Switching quorum on under a Primary that has too few peers stops its I/O at once.
+fn quorum_for_lonely_primary(picture: &Picture<'_>, seen: &Seen, plan: &plan::Plan) -> Option<String> {
+    let status = seen.status().filter(|s| s.role == Role::Primary)?;
+    let sets_quorum = plan.lines.iter().any(|l| l.verb == "resource-options");
+    let connected = status.connections.iter().filter(|c| c.connection_state == ConnectionState::Connected).count();
+    (sets_quorum && picture.task.has_quorum() && (connected + 1) * 2 <= picture.task.on.len()).then(|| {
+        format!(
+            "this host is Primary and sees {connected} of {} peers: with quorum its I/O would stop at once; reconnect first",
+            picture.task.on.len() - 1
+        )
+    })
+}
+
+/// After this step the resource answers otherwise, and its device may be there.
+fn unsettling(picture: &Picture<'_>, seen: &Seen, mut step: Step) -> Step {
+    let name = picture.task.name.clone();
+    let mut topics = vec![Topic::Drbd(name.clone())];
+    topics.extend(picture.task.devices().into_values().map(Topic::Device));
+    step.effects.extend(topics.into_iter().map(|topic| Effect::Unsettles { topic }));
+    if seen.status().is_none() {
+        step.effects.push(Effect::MayBring { what: format!("the DRBD resource {name}") });
+    }
+    step
+}

@@ -1,0 +1,105 @@
+use super::*;
+use crate::tasks::fake::{faults, task};
+use crate::tasks::fake_cluster::{Api, FakeNodes, blocked, calls, drifts_and_predicts, ok};
+
+fn nfs() -> Json {
+    json!({"storage": "nfs1", "type": "nfs", "server": "192.168.1.11", "export": "/data",
+           "content": ["images", "rootdir"], "options": "vers=3,soft"})
+}
+
+fn api(storages: Json) -> Api {
+    Api::three_nodes().on("/storage", storages)
+}
+
+/// As PVE 9.1.7 answers, with the order of content that changes from call to call.
+fn local() -> Json {
+    json!({"type": "dir", "priority": 0, "digest": "da39", "path": "/var/lib/vz", "prune-backups": "keep-all=1",
+           "content": "rootdir,images,backup,iso,snippets,vztmpl", "storage": "local"})
+}
+
+fn nfs_row() -> Json {
+    json!({"type": "nfs", "digest": "da39", "path": "/mnt/pve/nfs1", "server": "192.168.1.11", "export": "/data",
+           "content": "rootdir,images", "options": "soft,vers=3", "storage": "nfs1"})
+}
+
+fn none() -> FakeNodes {
+    FakeNodes::new()
+}
+
+#[test]
+fn an_export_is_defined_once() {
+    let task: PveStorage = task(nfs());
+    let change = drifts_and_predicts(&task, api(json!([local()])), &none());
+    assert_eq!(
+        calls(&change),
+        [
+            "POST /storage content=images,rootdir export=/data options=vers=3,soft server=192.168.1.11 storage=nfs1 type=nfs"
+        ]
+    );
+    ok(&task, &api(json!([local(), nfs_row()])), &none());
+}
+
+#[test]
+fn sets_differ_by_their_members_alone() {
+    let args = json!({"storage": "local", "content": "snippets,vztmpl,iso,backup,images,rootdir"});
+    ok(&task::<PveStorage>(args), &api(json!([local()])), &none());
+    let args = json!({"storage": "local", "content": ["iso", "vztmpl"], "nodes": ["pve1"]});
+    let change = drifts_and_predicts(&task::<PveStorage>(args), api(json!([local()])), &none());
+    assert_eq!(calls(&change), ["PUT /storage/local content=iso,vztmpl digest=da39 nodes=pve1"]);
+    let mut row = local();
+    row["nodes"] = json!("pve1,pve2");
+    let everywhere = task::<PveStorage>(json!({"storage": "local", "nodes": []}));
+    let change = drifts_and_predicts(&everywhere, api(json!([row])), &none());
+    assert_eq!(calls(&change), ["PUT /storage/local delete=nodes digest=da39"]);
+}
+
+#[test]
+fn what_cannot_be_changed_is_left_to_a_person() {
+    let mut other = nfs_row();
+    other["server"] = json!("192.168.1.99");
+    blocked(&task::<PveStorage>(nfs()), &api(json!([other])), &none(), "server is `192.168.1.99`");
+    let dir = json!({"storage": "local", "type": "dir", "path": "/srv"});
+    blocked(&task::<PveStorage>(dir), &api(json!([local()])), &none(), "path is `/var/lib/vz`");
+}
+
+#[test]
+fn an_account_that_sees_less_does_not_make_a_second_one() {
+    let blind = api(json!([])).on("/access/permissions", json!({"/": {"Sys.Audit": 1}}));
+    blocked(&task::<PveStorage>(nfs()), &blind, &none(), "lacks Datastore.Allocate on /storage/nfs1");
+    // Held on the storage itself is enough; held above without being handed down is not.
+    let held = api(json!([])).on("/access/permissions", json!({"/storage/nfs1": {"Datastore.Allocate": 0}}));
+    drifts_and_predicts(&task::<PveStorage>(nfs()), held, &none());
+    let above = api(json!([])).on("/access/permissions", json!({"/storage": {"Datastore.Allocate": 0}}));
+    blocked(&task::<PveStorage>(nfs()), &above, &none(), "lacks Datastore.Allocate");
+}
+
+#[test]
+fn removing_says_that_data_stay() {
+    let gone: PveStorage = task(json!({"storage": "nfs1", "state": "absent"}));
+    let change = drifts_and_predicts(&gone, api(json!([local(), nfs_row()])), &none());
+    assert_eq!(calls(&change), ["DELETE /storage/nfs1"]);
+    assert!(change.summary.contains("data stay"));
+    ok(&gone, &api(json!([local()])), &none());
+}
+
+#[test]
+fn an_api_that_does_not_answer_blocks() {
+    let broken = Api::three_nodes().fails("/storage", 596, "Connection timed out");
+    blocked(&task::<PveStorage>(nfs()), &broken, &none(), "596");
+    let unknown = task::<PveStorage>(json!({"storage": "nfs1", "type": "dir", "path": "/srv", "nodes": "pve9"}));
+    blocked(&unknown, &api(json!([])), &none(), "pve9");
+}
+
+#[test]
+fn faults_are_found_before() {
+    assert!(faults::<PveStorage>(json!({"storage": "1x"})).contains("name"));
+    assert!(faults::<PveStorage>(json!({"storage": "nfs1", "type": "nfs", "server": "a"})).contains("export"));
+    assert!(faults::<PveStorage>(nfs()).is_empty());
+}
+
+#[test]
+fn a_node_that_is_down_is_not_asked_for_a_definition() {
+    let mut nodes = crate::tasks::fake_cluster::nodes(|_, _| {});
+    nodes.insert("pve3", crate::tasks::fake_cluster::FakeNode::Down);
+    ok(&task::<PveStorage>(nfs()), &api(json!([local(), nfs_row()])), &nodes);
+}
