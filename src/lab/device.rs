@@ -47,6 +47,8 @@ pub struct Filesystem {
     pub made_at_s: i64,
     /// Unmounted cleanly; otherwise the next mount replays the journal and waits for mmp.
     pub clean: bool,
+    /// Owner of the top directory, as `mkfs -E root_owner=` sets it: an unprivileged container needs 100000.
+    pub root_uid: u32,
     /// The Debian system whose root this is, if one was unpacked.
     pub system: Option<System>,
 }

@@ -2,14 +2,17 @@
 //!
 //! Offline: it reads the playbook's own files, renders nothing and asks no host.
 
+pub mod explain;
 mod include;
 mod jinja;
+mod keywords;
 mod loader;
 mod model;
 mod names;
 mod play;
 mod read;
 mod role;
+mod schema;
 mod shared;
 mod tasks;
 mod verify;
@@ -17,6 +20,8 @@ mod verify;
 pub use model::{
     Batch, Block, Common, Expr, Include, Included, Item, LoopControl, MetaAction, Play, Playbook, Serial, TaskDef,
 };
+
+pub use schema::schema;
 
 use crate::diagnostic::{Fault, Sources};
 use loader::Loader;

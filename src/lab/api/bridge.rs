@@ -110,18 +110,38 @@ impl LabSite<'_> {
     }
 
     /// Makes the volume with an empty file system, as the storage does before unpacking.
-    fn make_volume(&mut self, node: &str, path: &str) {
+    fn make_volume(&mut self, node: &str, path: &str, unprivileged: bool) {
         let name = volume_device(path);
         if self.world.node(node).devices.contains_key(&name) {
             return;
         }
         let fs = format!("fs{}", self.world.fresh_id());
         let uuid = self.world.fresh_uuid();
-        let state = Filesystem { kind: "ext4".into(), uuid, clean: true, ..Filesystem::default() };
+        let root_uid = if unprivileged { UNPRIVILEGED_ROOT } else { 0 };
+        let state = Filesystem { kind: "ext4".into(), uuid, clean: true, root_uid, ..Filesystem::default() };
         self.world.filesystems.insert(fs.clone(), state);
         let device = BlockDevice { content: Content::Filesystem(fs), ..BlockDevice::default() };
         self.world.node_mut(node).devices.insert(name, device);
     }
+}
+
+/// Who root of an unprivileged container is on the node.
+const UNPRIVILEGED_ROOT: u32 = 100_000;
+
+/// The unpacking command as the task names it when it failed.
+fn unpack_failure(target: &str, template: &str) -> String {
+    let unpacker = match template.rsplit('.').next() {
+        Some("zst") => "--zstd",
+        Some("xz") => "-J",
+        Some("bz2") => "-j",
+        _ => "-z",
+    };
+    format!(
+        "command 'lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65536 -- tar xpf - {unpacker} --totals \
+         --one-file-system -p --sparse --numeric-owner --acls --xattrs '--xattrs-include=user.*' \
+         '--xattrs-include=security.capability' '--warning=no-file-ignored' '--warning=no-xattr-write' -C {target} \
+         --skip-old-files --anchored --exclude './dev/*'' failed: exit code 2"
+    )
 }
 
 /// The kernel name under which the lab keeps a storage's volume.
@@ -180,6 +200,16 @@ impl Site for LabSite<'_> {
             .map_err(|error| format!("unable to remove '{path}' - {}", error.text))
     }
 
+    fn rename(&mut self, node: &str, from: &str, to: &str) -> Result<(), String> {
+        self.with_writer(node, |writer| {
+            if let Some((dir, _)) = to.rsplit_once('/') {
+                writer.create_dir_all(dir)?;
+            }
+            writer.rename(from, to)
+        })
+        .map_err(|error| format!("unable to move '{from}' to '{to}' - {}", error.text))
+    }
+
     fn list(&self, node: &str, dir: &str) -> Vec<String> {
         self.with_view(node, |view| view.list(dir).ok().flatten().unwrap_or_default())
     }
@@ -195,13 +225,20 @@ impl Site for LabSite<'_> {
 
     fn unpack(&mut self, node: &str, what: &Unpack, log: &mut Vec<String>) -> Worked<Unpacked> {
         if let Rootfs::Volume(path) = &what.rootfs {
-            self.make_volume(node, path);
+            self.make_volume(node, path, what.unprivileged);
         }
         let source = self.device_of(node, &what.rootfs);
         let target = format!("/var/lib/lxc/{}/rootfs", what.vmid);
         let fs = device::mount(self.world, node, &source, &target, "rw,relatime", Some(what.vmid))
             .map_err(|error| mount_log(what.vmid, &source, &error, log))?;
         log.push(format!("extracting archive '{}'", what.template));
+        let owner = self.world.filesystems.get(&fs).map_or(0, |state| state.root_uid);
+        if what.unprivileged && owner != UNPRIVILEGED_ROOT {
+            device::unmount(self.world, node, &target, Some(what.vmid));
+            log.push("tar: ./etc: Cannot mkdir: Permission denied".into());
+            log.push("tar: Exiting with failure status due to previous errors".into());
+            return Err(unpack_failure(&target, &what.template));
+        }
         let result = guest::unpack(self.world, self.files, &fs, what.vmid, &what.conf, &what.template);
         device::unmount(self.world, node, &target, Some(what.vmid));
         result?;

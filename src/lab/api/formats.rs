@@ -99,15 +99,15 @@ fn one(name: &str, value: &str) -> Result<(), String> {
             need(ok && !value.contains(char::is_whitespace), "value does not look like a valid user name")
         }
         "pve-ipv4-config" => {
-            let fault = "value does not look like a valid ipv4 network configuration\n";
+            let fault = "value does not look like a valid ipv4 network configuration";
             need(matches!(value, "dhcp" | "manual") || is_cidr::<Ipv4Addr>(value, 32), fault)
         }
         "pve-ipv6-config" => {
-            let fault = "value does not look like a valid ipv6 network configuration\n";
+            let fault = "value does not look like a valid ipv6 network configuration";
             need(matches!(value, "auto" | "dhcp" | "manual") || is_cidr::<Ipv6Addr>(value, 128), fault)
         }
-        "ipv4" => need(value.parse::<Ipv4Addr>().is_ok(), "value does not look like a valid IPv4 address\n"),
-        "ipv6" => need(value.parse::<Ipv6Addr>().is_ok(), "value does not look like a valid IPv6 address\n"),
+        "ipv4" => need(value.parse::<Ipv4Addr>().is_ok(), "value does not look like a valid IPv4 address"),
+        "ipv6" => need(value.parse::<Ipv6Addr>().is_ok(), "value does not look like a valid IPv6 address"),
         "mac-addr" => {
             let bytes: Vec<&str> = value.split(':').collect();
             let hex = |byte: &&str| byte.len() == 2 && byte.chars().all(|c| c.is_ascii_hexdigit());

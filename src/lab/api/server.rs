@@ -10,7 +10,6 @@ use hyper::body::{Bytes, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -186,7 +185,7 @@ impl Port {
         let Ok(stream) = self.tls.clone().accept(stream).await else { return };
         let service = hyper::service::service_fn(move |request| {
             let port = self.clone();
-            async move { Ok::<_, Infallible>(port.respond(request).await) }
+            async move { port.respond(request).await.ok_or_else(|| io::Error::other("this node is off")) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE);
@@ -195,7 +194,14 @@ impl Port {
         }
     }
 
-    async fn respond(self, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
+    /// `None` hangs up: the node is off, also for a connection that was made before.
+    async fn respond(self, request: hyper::Request<Incoming>) -> Option<hyper::Response<Full<Bytes>>> {
+        let port = self.clone();
+        let on = tokio::task::spawn_blocking(move || port.is_on()).await.unwrap_or(false);
+        if on { Some(self.answer(request).await) } else { None }
+    }
+
+    async fn answer(self, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let Some(path) = head.uri.path().strip_prefix("/api2/json") else {
             return render(&Reply { status: 404, reason: "Not Found".into(), body: None });

@@ -62,6 +62,8 @@ pub trait Site {
     fn read(&self, node: &str, path: &str) -> Option<Vec<u8>>;
     fn write(&mut self, node: &str, path: &str, content: &[u8]) -> Result<(), String>;
     fn remove(&mut self, node: &str, path: &str) -> Result<(), String>;
+    /// Moves a file; within `/etc/pve` in one step for the whole cluster.
+    fn rename(&mut self, node: &str, from: &str, to: &str) -> Result<(), String>;
     /// Names in a directory, sorted; nothing when there is none.
     fn list(&self, node: &str, dir: &str) -> Vec<String>;
     fn stat(&self, node: &str, path: &str) -> Option<SiteFile>;

@@ -151,8 +151,19 @@ pub fn create(call: &mut Call) -> Outcome {
         return Err(fail(format!("storage '{id}' is not online")));
     }
     all.list.push(entry);
-    call.write_etc(FILE, &all.render(&FIRST))?;
+    write(call, all)?;
     Ok(json!({"storage": id, "type": kind}))
+}
+
+/// Whatever is written, `local` is written with it.
+fn write(call: &mut Call, mut all: Sections) -> Result<(), Fault> {
+    if all.get("local").is_none()
+        && let Ok(mut local) = get(call.site, &call.node, "local")
+    {
+        local.keys.remove("priority");
+        all.list.push(local);
+    }
+    call.write_etc(FILE, &all.render(&FIRST))
 }
 
 pub fn update(call: &mut Call) -> Outcome {
@@ -185,7 +196,7 @@ fn change(call: &mut Call, id: &str) -> Outcome {
         entry.keys.extend(set);
         kind.clone_from(&entry.kind);
     }
-    call.write_etc(FILE, &all.render(&FIRST))?;
+    write(call, all)?;
     Ok(json!({"storage": id, "type": kind}))
 }
 
@@ -199,7 +210,7 @@ pub fn delete(call: &mut Call) -> Outcome {
     if all.list.len() == before {
         return Err(fail(format!("storage '{id}' does not exist")));
     }
-    call.write_etc(FILE, &all.render(&FIRST))?;
+    write(call, all)?;
     Ok(Value::Null)
 }
 

@@ -121,7 +121,8 @@ pub fn list(call: &mut Call) -> Outcome {
     let limit = call.number("limit").unwrap_or(50) as usize;
     let shown = found.iter().skip(start).take(limit).map(|task| listed(task, now)).collect();
     let total = found.len();
-    call.total = Some(total);
+    // Of an empty index PVE says no total either.
+    call.total = Some(total).filter(|total| *total > 0);
     Ok(shown)
 }
 

@@ -29,6 +29,8 @@ pub struct ManagerState {
     pub services: BTreeMap<String, Service>,
     /// Requested moves: service → (`migrate` or `relocate`, target).
     pub moves: BTreeMap<String, (String, String)>,
+    /// When a node last had a service, in milliseconds: its LRM stays active for a while.
+    pub busy: BTreeMap<String, i64>,
     /// Steps since a node was last seen.
     pub away: BTreeMap<String, u32>,
 }
@@ -41,6 +43,7 @@ impl Default for ManagerState {
             master: String::new(),
             services: BTreeMap::new(),
             moves: BTreeMap::new(),
+            busy: BTreeMap::new(),
             away: BTreeMap::new(),
         }
     }
@@ -58,7 +61,14 @@ pub struct Service {
     pub tried: Vec<String>,
 }
 
+/// Steps after which an LRM without services lets its lock and watchdog go.
+const IDLE_AFTER: i64 = 60;
+
 impl ManagerState {
+    pub fn lrm_is_active(&self, node: &str, now_ms: i64) -> bool {
+        self.busy.get(node).is_some_and(|last| (now_ms - last) / self.tick_ms.max(1) < IDLE_AFTER)
+    }
+
     pub fn is_in_error(&self, sid: &str) -> bool {
         self.services.get(sid).is_some_and(|service| service.state == "error")
     }
@@ -158,6 +168,7 @@ impl Turn<'_> {
             self.cluster.ha.services.remove(&self.sid);
             return;
         }
+        self.cluster.ha.busy.insert(owner.clone(), self.site.now_ms());
         let known = self.cluster.ha.services.contains_key(&self.sid);
         let service = self.cluster.ha.services.entry(self.sid.clone()).or_default();
         service.node.clone_from(&owner);
@@ -196,7 +207,7 @@ impl Turn<'_> {
         }
         self.set("recovery");
         let Some(target) = self.wish.choose(self.online, owner, &[]) else { return };
-        if move_config(self.cluster, self.site, owner, &target, self.vmid).is_ok() {
+        if move_config(self.site, owner, &target, self.vmid).is_ok() {
             self.clear_lock(&target);
             self.arrive(&target);
         }
@@ -286,7 +297,7 @@ impl Turn<'_> {
         if self.site.running(self.vmid).is_some() && self.stop(from).is_err() {
             return self.set("started");
         }
-        let result = move_config(self.cluster, self.site, from, to, self.vmid);
+        let result = move_config(self.site, from, to, self.vmid);
         let log = vec![
             "task started by HA resource agent".into(),
             format!("starting migration of CT {} to node '{to}'", self.vmid),

@@ -46,7 +46,7 @@ pub fn current(call: &mut Call) -> Outcome {
     }
     if !master.is_empty() {
         for node in call.site.nodes() {
-            let busy = call.cluster.ha.services.values().any(|service| service.node == node.name);
+            let busy = call.cluster.ha.lrm_is_active(&node.name, call.site.now_ms());
             let mode = match (node.online, busy, nine) {
                 (false, _, _) => "old timestamp - dead?",
                 (true, true, true) => "active, watchdog active",

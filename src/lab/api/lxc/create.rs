@@ -117,7 +117,7 @@ impl Place {
         let Ok(gib) = name.parse::<f64>() else {
             return Ok(Self { stored: modify::volume(asked), volume: None });
         };
-        let bytes = ((gib * 1024.0).ceil() as u64) << 20;
+        let bytes = ((gib * 1024.0) as u64) << 20;
         let disk = format!("vm-{vmid}-disk-0");
         let name = match storage::directory(&entry) {
             Some(_) => format!("{vmid}/{disk}.raw"),
@@ -143,12 +143,8 @@ fn work(
     early.main.set("lock", "create");
     save(call, vmid, &early).map_err(|fault| fault.text())?;
     if let Some((path, bytes)) = &place.volume {
-        let blocks = bytes / 4096;
         log.push(format!("Formatting '{path}', fmt=raw size={bytes} preallocation=off"));
-        log.push(format!("Creating filesystem with {blocks} 4k blocks and {} inodes", blocks / 4));
-        log.push(format!("Filesystem UUID: {}", call.cluster.next_uuid()));
-        log.push("Superblock backups stored on blocks: ".into());
-        log.push("\t32768, 98304, 163840, 229376".into());
+        mkfs_log(*bytes, &call.cluster.next_uuid(), log);
     }
     let template = call.param("ostemplate").to_string();
     let file =
@@ -173,4 +169,27 @@ fn work(
         conf.main.set("arch", &found.arch);
     }
     save(call, vmid, &conf).map_err(|fault| fault.text())
+}
+
+/// What mke2fs says: small file systems have small blocks; copies of the super block lie in groups 1 and the powers
+/// of 3, 5 and 7.
+fn mkfs_log(bytes: u64, uuid: &str, log: &mut Vec<String>) {
+    let (size, word, first) = if bytes < 512 << 20 { (1024, "1k", 1) } else { (4096, "4k", 0) };
+    let blocks = bytes / size;
+    let per_group = size * 8;
+    let groups = (blocks - first).div_ceil(per_group).max(1);
+    let bytes_per_inode = if size == 1024 { 4096 } else { 16_384 };
+    let inodes = bytes / bytes_per_inode / groups / 8 * 8 * groups;
+    let power = |of: u64, mut n: u64| {
+        while n > 1 && n.is_multiple_of(of) {
+            n /= of;
+        }
+        n == 1
+    };
+    let copies = (1..groups).filter(|group| [3, 5, 7].iter().any(|of| power(*of, *group)));
+    let copies: Vec<String> = copies.map(|group| (group * per_group + first).to_string()).collect();
+    log.push(format!("Creating filesystem with {blocks} {word} blocks and {inodes} inodes"));
+    log.push(format!("Filesystem UUID: {uuid}"));
+    log.push("Superblock backups stored on blocks: ".into());
+    log.push(format!("\t{}", copies.join(", ")));
 }

@@ -2,11 +2,10 @@
 //! Of HA-managed ones only the request is noted.
 
 use super::{check_lock, load, option_of, path_of, volume_of};
-use crate::lab::api::call::{Call, Outcome, write_etc};
+use crate::lab::api::call::{Call, Outcome};
 use crate::lab::api::ha;
 use crate::lab::api::request::Fault;
 use crate::lab::api::site::Site;
-use crate::lab::api::state::Cluster;
 
 pub fn migrate(call: &mut Call) -> Outcome {
     let (vmid, node) = (call.vmid(), call.node.clone());
@@ -50,7 +49,7 @@ fn work(call: &mut Call, vmid: u32, target: &str, running: bool, log: &mut Vec<S
     if running {
         super::power::stop_on(call.cluster, call.site, &node, vmid, log)?;
     }
-    move_config(call.cluster, call.site, &node, target, vmid)?;
+    move_config(call.site, &node, target, vmid)?;
     if running {
         log.push(format!("start container on target node '{target}'"));
         super::power::start_on(call.cluster, call.site, target, vmid, log)?;
@@ -60,12 +59,12 @@ fn work(call: &mut Call, vmid: u32, target: &str, running: bool, log: &mut Vec<S
 }
 
 /// The file under its new node's directory: this is what moving a container is.
-pub fn move_config(cluster: &Cluster, site: &mut dyn Site, from: &str, to: &str, vmid: u32) -> Result<(), String> {
+pub fn move_config(site: &mut dyn Site, from: &str, to: &str, vmid: u32) -> Result<(), String> {
     // The old owner may be dead; any living node sees the same files.
     let through = if site.nodes().iter().any(|node| node.name == from && node.online) { from } else { to };
-    let path = format!("/etc/pve/{}", path_of(from, vmid));
-    let bytes = site.read(through, &path).ok_or_else(|| format!("no configuration of CT {vmid} on node '{from}'"))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    write_etc(cluster, site, through, &path_of(to, vmid), &text)?;
-    site.remove(through, &path)
+    if !site.quorate(through) {
+        return Err("cluster not ready - no quorum?".into());
+    }
+    let path = |node: &str| format!("/etc/pve/{}", path_of(node, vmid));
+    site.rename(through, &path(from), &path(to))
 }
