@@ -35,7 +35,9 @@ impl Ran {
         self.results()
             .iter()
             .filter(wanted)
-            .map(|r| format!("{} on {} {}: {}", text(&r["task"]), text(&r["host"]), text(&r["outcome"]), text(&r["summary"])))
+            .map(|r| {
+                format!("{} on {} {}: {}", text(&r["task"]), text(&r["host"]), text(&r["outcome"]), text(&r["summary"]))
+            })
             .collect()
     }
 }

@@ -4,6 +4,7 @@ use crate::inventory::Inventory;
 use crate::lab::{Lab, api};
 use crate::link::Connect;
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,14 @@ pub struct Args {
 enum Command {
     /// Start over with a fresh cluster
     Reset,
+    /// Run a command on a node (or `ct:101`); without one, read commands from standard input
+    Shell {
+        /// pve1, pve2, pve3 or ct:ID
+        node: String,
+        /// The command and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
     /// Serve the cluster's Proxmox API on loopback until interrupted
     Serve {
         /// Port of the first node; the others follow. 0: any
@@ -40,7 +49,7 @@ pub fn run(args: &Args) -> u8 {
         Ok(lab) => lab,
         Err(why) => return super::complain(crate::exit::FAILED, why),
     };
-    match args.command {
+    match &args.command {
         Command::Reset => match lab.reset() {
             Ok(()) => {
                 println!("a fresh cluster in {}", args.dir.display());
@@ -48,7 +57,8 @@ pub fn run(args: &Args) -> u8 {
             }
             Err(why) => super::complain(crate::exit::FAILED, why),
         },
-        Command::Serve { port } => serve(&lab, port),
+        Command::Serve { port } => serve(&lab, *port),
+        Command::Shell { node, command } => shell(&lab, node, command),
     }
 }
 
@@ -64,4 +74,36 @@ fn serve(lab: &Lab, port: u16) -> u8 {
     println!("CA {}", lab.files().pve().join("pve-root-ca.pem").display());
     server.wait();
     crate::exit::OK
+}
+
+fn shell(lab: &Lab, node: &str, command: &[String]) -> u8 {
+    if !command.is_empty() {
+        return say(lab, node, &command.join(" "));
+    }
+    let prompt = std::io::stdin().is_terminal();
+    let mut last = crate::exit::OK;
+    loop {
+        if prompt {
+            eprint!("root@{node}:~# ");
+        }
+        let mut line = String::new();
+        match std::io::stdin().read_line(&mut line) {
+            Ok(0) => return last,
+            Ok(_) if line.trim() == "exit" => return last,
+            Ok(_) if line.trim().is_empty() => {}
+            Ok(_) => last = say(lab, node, line.trim()),
+            Err(why) => return super::complain(crate::exit::FAILED, why),
+        }
+    }
+}
+
+fn say(lab: &Lab, node: &str, line: &str) -> u8 {
+    match lab.run_line(node, line) {
+        Ok(output) => {
+            print!("{}", output.stdout);
+            eprint!("{}", output.stderr);
+            u8::try_from(output.rc).unwrap_or(crate::exit::FAILED)
+        }
+        Err(why) => super::complain(crate::exit::FAILED, why),
+    }
 }

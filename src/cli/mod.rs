@@ -1,9 +1,11 @@
 //! The command line: one file a command, wiring only.
 
 mod completions;
+mod explain;
 mod lab;
 mod load;
 mod run;
+mod schema;
 mod validate;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -27,6 +29,10 @@ enum Command {
     Check(run::Args),
     /// Converge, then look again
     Apply(run::Args),
+    /// Documentation of the task kinds, with a working example each
+    Explain(explain::Args),
+    /// JSON Schema of playbooks, for editors
+    Schema,
     /// The embedded cluster
     Lab(lab::Args),
     /// Completions for a shell
@@ -60,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => run::run(&args, crate::event::Mode::Check),
         Command::Apply(args) => run::run(&args, crate::event::Mode::Apply),
+        Command::Explain(args) => explain::run(&args),
+        Command::Schema => schema::run(),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
