@@ -21,7 +21,6 @@ mod drbd_seen;
 pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
-#[cfg(test)]
 pub(crate) mod fake_cluster;
 pub mod file;
 pub mod ha_group;
@@ -29,6 +28,7 @@ pub mod ha_resource;
 pub mod lineinfile;
 mod lines;
 pub mod managed;
+pub mod modprobe;
 pub mod pause;
 mod program;
 pub mod pve_storage;
@@ -39,6 +39,8 @@ pub mod set_fact;
 pub mod setup;
 pub mod shell;
 pub mod stat;
+pub mod sysctl;
+pub mod systemd;
 pub mod template;
 mod verdict;
 pub mod wait_for;

@@ -110,6 +110,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::ha_group::HaGroup>(),
     Kind::of::<super::ha_resource::HaResource>(),
     Kind::of::<super::lineinfile::LineInFile>(),
+    Kind::of::<super::modprobe::Modprobe>(),
     Kind::of::<super::pause::Pause>(),
     Kind::of::<super::pve_storage::PveStorage>(),
     Kind::of::<super::pve_template::PveTemplate>(),
@@ -118,6 +119,8 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::setup::Setup>(),
     Kind::of::<super::shell::Shell>(),
     Kind::of::<super::stat::Stat>(),
+    Kind::of::<super::sysctl::Sysctl>(),
+    Kind::of::<super::systemd::Systemd>(),
     Kind::of::<super::template::Template>(),
     Kind::of::<super::wait_for::WaitFor>(),
 ];

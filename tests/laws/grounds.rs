@@ -72,6 +72,20 @@ fn nfs_port_open(root: &Root) {
     root.file("proc/net/tcp", &format!("  sl  local_address rem_address   st …\n{line}\n"));
 }
 
+fn drbd_target_off(root: &Root) {
+    let text = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\nNeedDaemonReload=no\n";
+    root.file("units/drbd@nfs1.target", text);
+}
+
+fn modules(root: &Root) {
+    root.dir("etc/modules-load.d");
+}
+
+fn kernel_parameters(root: &Root) {
+    root.dir("etc/sysctl.d");
+    root.file("proc/sys/net/core/wmem_max", "212992\n");
+}
+
 /// Sorted by kind.
 #[rustfmt::skip]
 pub static GROUNDS: &[(&str, Ground)] = &[
@@ -82,12 +96,15 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("fail", rooted(bare).fails().ground()),
     ("ha_group", Ground::Lab),
     ("ha_resource", Ground::Lab),
+    ("modprobe", rooted(modules).programs(stand_ins::modprobe).ground()),
     ("pause", rooted(bare).ground()),
     ("pve_storage", Ground::Lab),
     ("pve_template", Ground::Lab),
     ("set_fact", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
     ("stat", rooted(bare).ground()),
+    ("sysctl", rooted(kernel_parameters).programs(stand_ins::sysctl).ground()),
+    ("systemd", rooted(drbd_target_off).programs(stand_ins::systemctl).ground()),
     ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
     ("wait_for", rooted(nfs_port_open).ground()),
 ];
