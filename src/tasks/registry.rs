@@ -95,6 +95,7 @@ pub fn find(name: &str) -> Option<&'static Kind> {
 /// Sorted by name.
 #[rustfmt::skip]
 pub static KINDS: &[Kind] = &[
+    Kind::of::<super::apparmor_lines::ApparmorLines>(),
     Kind::of::<super::apt::Apt>(),
     Kind::of::<super::apt_repository::AptRepository>(),
     Kind::of::<super::assert::Assert>(),
@@ -107,10 +108,12 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::drbd_resource::DrbdResource>(),
     Kind::of::<super::fail::Fail>(),
     Kind::of::<super::file::File>(),
+    Kind::of::<super::filesystem::Filesystem>(),
     Kind::of::<super::ha_group::HaGroup>(),
     Kind::of::<super::ha_resource::HaResource>(),
     Kind::of::<super::lineinfile::LineInFile>(),
     Kind::of::<super::modprobe::Modprobe>(),
+    Kind::of::<super::mount::Mount>(),
     Kind::of::<super::pause::Pause>(),
     Kind::of::<super::pve_storage::PveStorage>(),
     Kind::of::<super::pve_template::PveTemplate>(),

@@ -79,3 +79,50 @@ pub fn sysctl(root: PathBuf) -> Programs {
         Some(Output::default())
     })
 }
+
+/// Compiles whatever it gets and loads nothing.
+pub fn apparmor(_root: PathBuf) -> Programs {
+    Box::new(move |argv, stdin| match (argv[0].as_str(), argv[1].as_str()) {
+        ("apparmor_parser", "-Q") => Some(match stdin.is_some_and(|text| text.contains(&b'{')) {
+            true => Output::default(),
+            false => Output::failed(1, "AppArmor parser error"),
+        }),
+        ("apparmor_parser", "-r") => Some(Output::default()),
+        _ => None,
+    })
+}
+
+/// A DRBD device whose replicas are all UpToDate; the device is a file that holds what blkid says.
+pub fn drbd_device(root: PathBuf) -> Programs {
+    Box::new(move |argv, _stdin| {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        Some(match words.as_slice() {
+            ["drbdsetup", "status", "--json"] => Output::ok(
+                r#"[{ "name": "nfs1", "node-id": 0, "role": "Secondary", "devices": [{ "volume": 0, "minor": 100, "disk-state": "UpToDate", "quorum": true }], "connections": [] }]"#,
+            ),
+            ["blkid", "-p", "-o", "export", dev] => match std::fs::read_to_string(at(&root, dev)).ok()? {
+                empty if empty.is_empty() => Output::failed(2, ""),
+                text => Output::ok(text),
+            },
+            ["mkfs", "-t", fstype, .., dev] => {
+                std::fs::write(at(&root, dev), format!("DEVNAME={dev}\nTYPE={fstype}\n")).ok()?;
+                Output::default()
+            }
+            _ => return None,
+        })
+    })
+}
+
+/// Takes what to mount from fstab.
+pub fn mount(root: PathBuf) -> Programs {
+    Box::new(move |argv, _stdin| {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let ["mount", target] = words.as_slice() else { return None };
+        let fstab = std::fs::read_to_string(at(&root, "/etc/fstab")).ok()?;
+        let line = fstab.lines().map(|l| l.split(' ').collect::<Vec<_>>()).find(|f| f.get(1) == Some(target))?;
+        let table = at(&root, "/proc/self/mountinfo");
+        let now = std::fs::read_to_string(&table).ok()?;
+        std::fs::write(table, format!("{now}50 1 0:50 / {target} rw - {} {} rw\n", line[2], line[0])).ok()?;
+        Some(Output::default())
+    })
+}
