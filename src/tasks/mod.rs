@@ -22,6 +22,7 @@ mod drbd_seen;
 pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
 pub(crate) mod fake_cluster;
 pub mod file;
 pub mod filesystem;
