@@ -3,6 +3,7 @@
 //! A kind looks ([`Task::probe`]) and decides ([`Task::decide`], pure). It never acts: it returns steps as
 //! data and the engine performs them. Kinds know no YAML, no link and no reporter.
 
+pub mod apparmor_lines;
 pub mod apt;
 pub mod apt_repository;
 pub mod args;
@@ -24,11 +25,14 @@ pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod fake_cluster;
 pub mod file;
+pub mod filesystem;
 pub mod ha_group;
 pub mod ha_resource;
 pub mod lineinfile;
 mod lines;
 pub mod managed;
+pub mod modprobe;
+pub mod mount;
 pub mod pause;
 mod program;
 pub mod pve_storage;
@@ -39,6 +43,8 @@ pub mod set_fact;
 pub mod setup;
 pub mod shell;
 pub mod stat;
+pub mod sysctl;
+pub mod systemd;
 pub mod template;
 mod verdict;
 pub mod wait_for;

@@ -95,6 +95,7 @@ pub fn find(name: &str) -> Option<&'static Kind> {
 /// Sorted by name.
 #[rustfmt::skip]
 pub static KINDS: &[Kind] = &[
+    Kind::of::<super::apparmor_lines::ApparmorLines>(),
     Kind::of::<super::apt::Apt>(),
     Kind::of::<super::apt_repository::AptRepository>(),
     Kind::of::<super::assert::Assert>(),
@@ -107,9 +108,12 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::drbd_resource::DrbdResource>(),
     Kind::of::<super::fail::Fail>(),
     Kind::of::<super::file::File>(),
+    Kind::of::<super::filesystem::Filesystem>(),
     Kind::of::<super::ha_group::HaGroup>(),
     Kind::of::<super::ha_resource::HaResource>(),
     Kind::of::<super::lineinfile::LineInFile>(),
+    Kind::of::<super::modprobe::Modprobe>(),
+    Kind::of::<super::mount::Mount>(),
     Kind::of::<super::pause::Pause>(),
     Kind::of::<super::pve_storage::PveStorage>(),
     Kind::of::<super::pve_template::PveTemplate>(),
@@ -118,6 +122,8 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::setup::Setup>(),
     Kind::of::<super::shell::Shell>(),
     Kind::of::<super::stat::Stat>(),
+    Kind::of::<super::sysctl::Sysctl>(),
+    Kind::of::<super::systemd::Systemd>(),
     Kind::of::<super::template::Template>(),
     Kind::of::<super::wait_for::WaitFor>(),
 ];

@@ -72,22 +72,62 @@ fn nfs_port_open(root: &Root) {
     root.file("proc/net/tcp", &format!("  sl  local_address rem_address   st …\n{line}\n"));
 }
 
+fn drbd_target_off(root: &Root) {
+    let text = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\nNeedDaemonReload=no\n";
+    root.file("units/drbd@nfs1.target", text);
+}
+
+fn modules(root: &Root) {
+    root.dir("etc/modules-load.d");
+}
+
+fn kernel_parameters(root: &Root) {
+    root.dir("etc/sysctl.d");
+    root.file("proc/sys/net/core/wmem_max", "212992\n");
+}
+
+fn lxc_profile(root: &Root) {
+    root.file(
+        "etc/apparmor.d/lxc/lxc-default-cgns",
+        "profile lxc-container-default-cgns flags=(attach_disconnected) {\n  deny mount fstype=devpts,\n}\n",
+    );
+    root.file("etc/apparmor.d/lxc-containers", "#include <tunables/global>\n#include <lxc>\n");
+    root.file("sys/module/apparmor/parameters/enabled", "Y\n");
+}
+
+fn empty_drbd_device(root: &Root) {
+    root.file("sys/module/drbd/version", "9.3.3\n");
+    root.file("dev/drbd100", "");
+}
+
+fn mount_table(root: &Root) {
+    root.file("etc/fstab", "# static file system information\n");
+    root.file("proc/self/mountinfo", "29 1 252:1 / / rw shared:1 - ext4 /dev/mapper/pve-root rw\n");
+    root.dir("mnt");
+}
+
 /// Sorted by kind.
 #[rustfmt::skip]
 pub static GROUNDS: &[(&str, Ground)] = &[
+    ("apparmor_lines", rooted(lxc_profile).programs(stand_ins::apparmor).ground()),
     ("assert", rooted(bare).ground()),
     ("command", rooted(etc).programs(stand_ins::coreutils).ground()),
     ("copy", rooted(etc).ground()),
     ("debug", rooted(bare).ground()),
     ("fail", rooted(bare).fails().ground()),
+    ("filesystem", rooted(empty_drbd_device).programs(stand_ins::drbd_device).ground()),
     ("ha_group", Ground::Lab),
     ("ha_resource", Ground::Lab),
+    ("modprobe", rooted(modules).programs(stand_ins::modprobe).ground()),
+    ("mount", rooted(mount_table).programs(stand_ins::mount).ground()),
     ("pause", rooted(bare).ground()),
     ("pve_storage", Ground::Lab),
     ("pve_template", Ground::Lab),
     ("set_fact", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
     ("stat", rooted(bare).ground()),
+    ("sysctl", rooted(kernel_parameters).programs(stand_ins::sysctl).ground()),
+    ("systemd", rooted(drbd_target_off).programs(stand_ins::systemctl).ground()),
     ("template", rooted(etc).desk(&[("exports.j2", "/data *(rw)\n")]).ground()),
     ("wait_for", rooted(nfs_port_open).ground()),
 ];

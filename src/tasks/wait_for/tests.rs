@@ -41,9 +41,9 @@ fn a_real_port_of_this_machine() {
     let closed = task(json!({ "port": port, "state": "stopped" }));
     assert!(now(&open, &host).is_ok());
     assert!(now(&closed, &host).is_err());
-    drop(listener);
-    assert!(now(&open, &host).unwrap_err().contains("nobody listens"));
-    assert!(now(&closed, &host).is_ok());
+    // tcpmux; a port that was just given back may be taken by another test.
+    assert!(now(&task(json!({ "port": 1 })), &host).unwrap_err().contains("nobody listens"));
+    assert!(now(&task(json!({ "port": 1, "state": "stopped" })), &host).is_ok());
 }
 
 #[test]
@@ -53,8 +53,7 @@ fn a_connection_is_tried_where_the_tables_cannot_tell() {
     let port = listener.local_addr().unwrap().port();
     let what = task(json!({ "port": port, "host": "127.0.0.1" })).connect(&Local::this_machine("here"), port);
     assert!(matches!(what, Ok(What::Port { open: true, .. })));
-    drop(listener);
-    let what = task(json!({ "port": port, "host": "127.0.0.1" })).connect(&Local::this_machine("here"), port);
+    let what = task(json!({ "port": 1, "host": "127.0.0.1" })).connect(&Local::this_machine("here"), 1);
     assert!(matches!(what, Ok(What::Port { open: false, why, .. }) if why.contains("refused")));
     let dir = tempfile::tempdir().unwrap();
     let host = Local::rooted("pve1", dir.path()).with_programs(Box::new(|argv, _| {
