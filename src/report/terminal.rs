@@ -20,7 +20,6 @@ pub struct Terminal<W> {
     out: W,
     style: Style,
     mode: Mode,
-    playbooks: Vec<String>,
     progress: Option<Progress>,
     /// Results of the task being shown; hosts that agree are shown together.
     open: Vec<TaskResult>,
@@ -39,7 +38,6 @@ impl<W: Write> Terminal<W> {
             out,
             style,
             mode: Mode::Check,
-            playbooks: Vec::new(),
             progress: None,
             open: Vec::new(),
             hosts: BTreeMap::new(),
@@ -185,7 +183,6 @@ impl<W: Write> Terminal<W> {
     fn verdict(&self, totals: &Totals, exit: u8, took_ms: u64) -> String {
         let took = if took_ms < 1000 { format!("{took_ms} ms") } else { format!("{:.1} s", took_ms as f64 / 1000.0) };
         let hosts = self.hosts.len();
-        let files = self.playbooks.join(" ");
         let bad = totals.failed + totals.blocked;
         let words = match (self.mode, exit) {
             (_, crate::exit::UNREACHABLE) => {
@@ -193,7 +190,10 @@ impl<W: Write> Terminal<W> {
             }
             (_, crate::exit::FAILED) => format!("Not converged: {bad} failed or blocked; what is above says why."),
             (Mode::Check, crate::exit::DRIFT) => {
-                format!("Drift: {} would change. `converge apply {files}` converges it.", totals.drifted)
+                format!(
+                    "Drift: {} would change. `converge apply` with the same arguments converges it.",
+                    totals.drifted
+                )
             }
             (Mode::Check, _) => format!("In sync: nothing would change on {hosts} hosts."),
             (Mode::Apply, _) if totals.changed == 0 => format!("Converged already: nothing changed on {hosts} hosts."),
@@ -211,9 +211,8 @@ impl<W: Write> Terminal<W> {
 impl<W: Write> Reporter for Terminal<W> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { mode, playbooks, tasks, .. } => {
+            Event::RunStarted { mode, tasks, .. } => {
                 self.mode = *mode;
-                self.playbooks = playbooks.clone();
                 self.progress = self.style.progress.then(|| Progress::new(true, *tasks));
             }
             Event::PlayStarted { play, hosts } => {

@@ -153,7 +153,7 @@ pub fn cp(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 }
 
 pub fn install(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "m:o:g:dDv", &["mode=", "owner=", "group=", "directory"]) {
+    let options = match Options::parse(argv, "m:o:g:dDTv", &["mode=", "owner=", "group=", "directory", "no-target-directory"]) {
         Ok(options) => options,
         Err(output) => return output,
     };
@@ -176,7 +176,8 @@ pub fn install(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output 
         Ok(bytes) => bytes,
         Err(output) => return output,
     };
-    let target = into(ctx, source, target);
+    let exact = options.has(&["T", "no-target-directory"]);
+    let target = if exact { ctx.absolute(target) } else { into(ctx, source, target) };
     let mut writer = ctx.writer();
     let parent = target.rsplit_once('/').map_or("/", |(p, _)| p).to_owned();
     let made = if options.has(&["D"]) { writer.create_dir_all(&parent) } else { Ok(()) };

@@ -203,6 +203,7 @@ const PROGRAMS: &[(&str, Needs, Program)] = {
         ("apparmor_parser", ANode, pve::apparmor_parser),
         ("apt-cache", Nothing, apt::apt_cache),
         ("apt-get", Nothing, apt::apt_get),
+        ("apt-helper", Nothing, web::apt_helper),
         ("apt-mark", Nothing, apt::apt_mark),
         ("bash", Nothing, bash),
         ("blkid", Nothing, block::blkid),

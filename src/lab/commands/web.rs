@@ -4,6 +4,7 @@ use super::options::Options;
 use super::{Ctx, not_simulated};
 use crate::host::Output;
 use base64::Engine as _;
+use sha2::Digest as _;
 
 /// Long id of the lab's stand-in for LINBIT's signing key.
 pub const LINBIT_KEY_ID: &str = "85199550B5A00F07";
@@ -121,6 +122,31 @@ pub fn curl(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         output.stdout.push_str(&text.replace("%{size_download}", &body.len().to_string()).replace("\\n", "\n"));
     }
     output
+}
+
+/// `apt-helper download-file URL PATH [SHA256:SUM]`: compares the sum before it hands the file out, as apt's own does.
+pub fn apt_helper(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
+    let words: Vec<&str> = argv[1..].iter().map(String::as_str).collect();
+    let (url, path, sum) = match words.as_slice() {
+        ["download-file", url, path] => (*url, *path, None),
+        ["download-file", url, path, sum] => (*url, *path, sum.strip_prefix("SHA256:")),
+        _ => return not_simulated(argv, "apt-helper with other than download-file"),
+    };
+    let failed = |why: String| Output::failed(100, format!("E: Failed to fetch {url}  {why}\nE: Download Failed\n"));
+    let body = match fetch(url) {
+        Ok(body) => body,
+        Err(FetchError::NotFound) => return failed("404  Not Found".into()),
+        Err(FetchError::BadUrl) => return failed("The method driver could not be found.".into()),
+        Err(FetchError::NoHost(host)) => return failed(format!("Could not resolve '{host}'")),
+    };
+    let found: String = sha2::Sha256::digest(&body).iter().map(|b| format!("{b:02x}")).collect();
+    if sum.is_some_and(|sum| !sum.eq_ignore_ascii_case(&found)) {
+        return failed("Hash Sum mismatch".into());
+    }
+    match ctx.write(path, &body) {
+        Ok(()) => Output::ok(format!("Get:1 {url} [{} B]\nFetched {} B in 0s (0 B/s)\n", body.len(), body.len())),
+        Err(e) => failed(e.to_string()),
+    }
 }
 
 #[cfg(test)]
