@@ -68,10 +68,15 @@ pub const BREAKS: &[Break] = &[
         name: "peer-outdated",
         what: "The last node's replica is marked Outdated: it was cut off from a Primary, through another node, while that wrote.",
         check_says: "drbd_resource drifts there: Outdated. Starting the container on that node is refused.",
-        only_a_person: "Nothing: mending the cable (`lab break link-cut --mend`, or a reset) lets it catch up.",
+        only_a_person: "Nothing: once the cable is mended it catches up by itself.",
         cause: outdated,
     },
 ];
+
+/// Every replication cable is whole again.
+pub fn mend_links(world: &mut World) {
+    doors::mend_links(world);
+}
 
 /// The first resource that is up, with its minor on that node.
 fn resource(world: &World) -> Result<(String, u32), String> {

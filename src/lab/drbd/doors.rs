@@ -289,6 +289,13 @@ pub fn isolate(world: &mut World, node: &str, cut: bool) {
     with(world, None, |fabric, nodes| fabric.set_cuts(nodes, &cables, cut));
 }
 
+pub fn mend_links(world: &mut World) {
+    with(world, None, |fabric, nodes| {
+        fabric.cuts.clear();
+        fabric.settle(nodes);
+    });
+}
+
 /// A disk gives I/O errors from now on: DRBD detaches from it.
 pub fn disk_failed(world: &mut World, node: &str, kernel_name: &str) {
     with(world, None, |fabric, nodes| fabric.fail_disk(nodes, node, &format!("/dev/{kernel_name}")));

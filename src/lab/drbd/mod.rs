@@ -20,7 +20,7 @@ mod settle;
 mod state;
 mod status;
 
-pub use breaks::{BREAKS, Break};
+pub use breaks::{BREAKS, Break, mend_links};
 pub use doors::{
     close, content, cut_link, debugfs, disk_failed, has_metadata, holds_backing, isolate, kernel_log, minors, node_off,
     node_on, open, proc_drbd, run, set_content, size_kib, wrote,
