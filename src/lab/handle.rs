@@ -116,6 +116,7 @@ impl Lab {
         let mut state = self.state();
         let _held = self.lock()?;
         self.refresh(&mut state)?;
+        state.world.files = Some(self.files().clone());
         let of = state.of.take();
         let result = f(&mut state.world);
         if state.world.take_touched() {

@@ -66,6 +66,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tracked<T> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct World {
+    /// Where the files of this world are; not part of its state.
+    #[serde(skip)]
+    pub files: Option<super::files::Files>,
     pub flavour: Flavour,
     pub nodes: Tracked<BTreeMap<String, NodeState>>,
     /// Run time of guests by VMID. Their configuration is the file `/etc/pve/nodes/N/lxc/VMID.conf`.

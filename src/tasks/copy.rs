@@ -96,7 +96,7 @@ impl Task for Copy {
     dest: /etc/motd
     content: |
       Storage node. Changes are made by converge.
-    mode: 0644
+    mode: '0644'
 ";
     type Seen = Seen;
 

@@ -111,7 +111,7 @@ impl Task for File {
   file:
     path: /etc/exports.d
     state: directory
-    mode: 0755
+    mode: '0755'
 ";
     type Seen = Seen;
 

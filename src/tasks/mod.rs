@@ -26,6 +26,7 @@ pub(crate) mod fake;
 pub(crate) mod fake_cluster;
 pub mod file;
 pub mod filesystem;
+pub mod get_url;
 pub mod ha_group;
 pub mod ha_resource;
 pub mod lineinfile;

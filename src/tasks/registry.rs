@@ -109,6 +109,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::fail::Fail>(),
     Kind::of::<super::file::File>(),
     Kind::of::<super::filesystem::Filesystem>(),
+    Kind::of::<super::get_url::GetUrl>(),
     Kind::of::<super::ha_group::HaGroup>(),
     Kind::of::<super::ha_resource::HaResource>(),
     Kind::of::<super::lineinfile::LineInFile>(),

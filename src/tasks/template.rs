@@ -91,7 +91,7 @@ impl Task for Template {
   template:
     src: exports.j2
     dest: /etc/exports
-    mode: 0644
+    mode: '0644'
 ";
     type Seen = Seen;
 

@@ -47,6 +47,13 @@ impl Machines for Nodes<'_> {
         if said.rc == 0 { Ok(()) } else { Err(said.stderr) }
     }
 
+    fn utils_version(&self, node: &str) -> String {
+        let package = self.world.nodes.get(node).and_then(|n| n.system.packages.get("drbd-utils").cloned().flatten());
+        let version = package.map(|p| p.version).unwrap_or_default();
+        let upstream = version.split_once(':').map_or(version.as_str(), |(_, v)| v);
+        upstream.split('-').next().unwrap_or_default().to_owned()
+    }
+
     fn read(&self, node: &str, path: &str) -> Option<String> {
         self.view(node, |view| view.text(path))
     }
@@ -94,11 +101,44 @@ fn with<R>(world: &mut World, files: Option<&Files>, f: impl FnOnce(&mut Fabric,
     let mut nodes = Nodes { world, files };
     fabric.advance(&mut nodes);
     let result = f(&mut fabric, &mut nodes);
+    let diverged = std::mem::take(&mut fabric.diverged);
     let moved = fabric.is_syncing() || !fabric.same_but_time(&world.drbd);
     if moved {
         *world.drbd = fabric;
     }
+    for replicas in diverged {
+        separate(world, &replicas);
+    }
     result
+}
+
+/// Replicas that go on without the others get a copy of the file system that they shared with them.
+fn separate(world: &mut World, replicas: &[(String, String)]) {
+    let Some((node, device)) = replicas.first() else { return };
+    let Content::Filesystem(fs) = plain_content(world, node, device) else { return };
+    let shared = world.nodes.iter().any(|(node, state)| {
+        state.devices.iter().any(|(name, d)| {
+            d.content == Content::Filesystem(fs.clone())
+                && !replicas.iter().any(|(n, path)| n == node && path.trim_start_matches("/dev/") == name)
+        })
+    });
+    // A mounted one is in use under its name; then it is the others who get a copy when they begin to write.
+    let in_use = world.nodes.iter().any(|(node, state)| {
+        replicas.iter().any(|(n, _)| n == node) && state.mounts.iter().any(|m| m.fs.as_ref() == Some(&fs))
+    });
+    let Some(files) = world.files.clone() else { return };
+    if !shared || in_use {
+        return;
+    }
+    // Without its files a copy would be an empty file system: rather one that is shared too long.
+    let Ok(copy) = device::fork(world, &files, &fs) else { return };
+    for (node, path) in replicas {
+        if let Some(device) =
+            world.nodes.get_mut(node).and_then(|n| n.devices.get_mut(path.trim_start_matches("/dev/")))
+        {
+            device.content = Content::Filesystem(copy.clone());
+        }
+    }
 }
 
 /// Runs one of DRBD's programs; `None`: `argv[0]` is not one of them, or its package is not installed.
@@ -130,7 +170,10 @@ pub fn minors(world: &World, node: &str) -> Vec<u32> {
 pub fn open(world: &mut World, node: &str, minor: u32, mode: OpenMode, holder: &str) -> Result<(), OpenError> {
     let opened = with(world, None, |fabric, nodes| match mode {
         OpenMode::Read => fabric.open_ro(nodes, node, minor, holder),
-        OpenMode::Write => fabric.open_rw(nodes, node, minor, holder),
+        // Who opens for writing writes: mount its super block, mkfs everything.
+        OpenMode::Write => fabric.open_rw(nodes, node, minor, holder).inspect(|()| {
+            let _ = fabric.write(nodes, node, minor, 4);
+        }),
     });
     opened.map_err(|refused| {
         let (errno, why) = match refused {
@@ -244,6 +287,13 @@ pub fn isolate(world: &mut World, node: &str, cut: bool) {
     let others: Vec<String> = world.nodes.keys().filter(|n| *n != node).cloned().collect();
     let cables: Vec<(&str, &str)> = others.iter().map(|other| (node, other.as_str())).collect();
     with(world, None, |fabric, nodes| fabric.set_cuts(nodes, &cables, cut));
+}
+
+pub fn mend_links(world: &mut World) {
+    with(world, None, |fabric, nodes| {
+        fabric.cuts.clear();
+        fabric.settle(nodes);
+    });
 }
 
 /// A disk gives I/O errors from now on: DRBD detaches from it.

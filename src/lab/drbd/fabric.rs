@@ -18,6 +18,8 @@ pub struct Fabric {
     pub kernels: BTreeMap<String, BTreeMap<String, Resource>>,
     /// node → backing device → metadata.
     pub metadata: BTreeMap<String, BTreeMap<String, MetaData>>,
+    /// Replicas (node, device) that just began a data generation without the others: their data goes its own way.
+    pub diverged: Vec<Vec<(String, String)>>,
     /// The kernels' words about connections, newest last.
     pub log: Vec<LogLine>,
 }

@@ -35,6 +35,8 @@ pub trait Machines {
     fn module_loaded(&self, node: &str) -> Option<String>;
     /// `modprobe drbd`; the error is what modprobe said.
     fn load_module(&mut self, node: &str) -> Result<(), String>;
+    /// Version of drbd-utils there, `9.22.0`.
+    fn utils_version(&self, node: &str) -> String;
     fn read(&self, node: &str, path: &str) -> Option<String>;
     /// File names in a directory, sorted; empty when it is not there.
     fn list(&self, node: &str, dir: &str) -> Vec<String>;

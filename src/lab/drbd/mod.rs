@@ -5,6 +5,7 @@
 //! Held to recordings of DRBD 9.3.3 with drbd-utils 9.22.0 on three real nodes (`tests/captured/drbd`).
 //! What it does not play: more than one volume a resource, verify, fencing, protocol A's Ahead/Behind.
 
+mod breaks;
 mod commands;
 mod config;
 mod doors;
@@ -19,6 +20,7 @@ mod settle;
 mod state;
 mod status;
 
+pub use breaks::{BREAKS, Break, mend_links};
 pub use doors::{
     close, content, cut_link, debugfs, disk_failed, has_metadata, holds_backing, isolate, kernel_log, minors, node_off,
     node_on, open, proc_drbd, run, set_content, size_kib, wrote,

@@ -214,6 +214,12 @@ impl Fabric {
                 }
             }
             self.say(node, format!("drbd {name}: new current UUID: {new:016X}"));
+            let replicas = current.iter().filter_map(|(n, _)| {
+                let backing = self.resource(n, name)?.backing.as_ref()?;
+                Some((n.clone(), backing.device.clone()))
+            });
+            let replicas = replicas.collect();
+            self.diverged.push(replicas);
         }
         for (n, _) in &current {
             if let Some(md) = self.attached_mut(n, name) {

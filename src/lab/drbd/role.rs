@@ -260,8 +260,8 @@ impl Fabric {
         let at_ms = self.now_ms;
         self.pids_made += 1;
         let pid = 2000 + self.pids_made * 7 % 30_000;
-        // A container's root is mounted by `mount` too; the kernel keeps 15 characters of the name.
-        let comm = if holder.starts_with("lxc-") { "mount" } else { holder };
+        // A container's root is mounted by `mount`, and what nfsd holds was; the kernel keeps 15 characters.
+        let comm = if holder.starts_with("lxc-") || holder == "nfsd" { "mount" } else { holder };
         let comm: String = comm.chars().take(15).collect();
         if let Some(resource) = self.resource_mut(node, name) {
             resource.openers.push(Opener { holder: holder.into(), comm, pid, at_ms, writes, promoted });

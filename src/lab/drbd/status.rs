@@ -85,7 +85,7 @@ impl Fabric {
     }
 
     /// One element of `drbdsetup status --json`, laid out as DRBD 9 utils print it.
-    pub fn status_json(&self, node: &str, name: &str) -> String {
+    pub fn status_json(&self, node: &str, name: &str, newer: bool) -> String {
         let Some(r) = self.resource(node, name) else { return String::new() };
         let suspended = r.suspended_quorum();
         let mut out = format!(
@@ -93,7 +93,7 @@ impl Fabric {
              \"suspended-user\": false,\n  \"suspended-no-data\": false,\n  \"suspended-fencing\": false,\n  \
              \"suspended-quorum\": {suspended},\n  \"force-io-failures\": {},\n  \"write-ordering\": \"{}\",\n  \
              \"devices\": [\n    {{\n      \"volume\": 0,\n      \"minor\": {},\n      \"disk-state\": \"{}\",\n      \
-             \"client\": {},\n      \"quorum\": {},\n      \"size\": {},\n      \"read\": 0,\n      \"written\": {},\n      \
+             \"client\": {},{}\n      \"quorum\": {},\n      \"size\": {},\n      \"read\": 0,\n      \"written\": {},\n      \
              \"al-writes\": 0,\n      \"bm-writes\": 0,\n      \"upper-pending\": {},\n      \"lower-pending\": 0\n    }} ],\n",
             r.node_id,
             r.role.as_str(),
@@ -102,13 +102,14 @@ impl Fabric {
             r.minor,
             r.disk.as_str(),
             r.client,
+            if newer { format!("\n      \"open\": {},", !r.openers.is_empty()) } else { String::new() },
             r.quorum,
             r.size_kib,
             r.written_kib,
             u8::from(suspended && r.held_rw()),
         );
         out.push_str("  \"connections\": [");
-        let parts: Vec<String> = r.peers.keys().map(|id| self.connection_json(node, name, r, *id)).collect();
+        let parts: Vec<String> = r.peers.keys().map(|id| self.connection_json(node, name, r, *id, newer)).collect();
         if parts.is_empty() {
             out.push_str(" ]\n}");
         } else {
@@ -117,16 +118,22 @@ impl Fabric {
         out
     }
 
-    fn connection_json(&self, node: &str, name: &str, r: &Resource, id: u32) -> String {
+    fn connection_json(&self, node: &str, name: &str, r: &Resource, id: u32, newer: bool) -> String {
         let Some(peer) = r.peers.get(&id) else { return String::new() };
         let replication = self.replication(node, name, id);
         let behind = self.behind(node, name, id);
         let client = peer.link == Link::Connected && self.resource(&peer.name, name).is_some_and(|x| x.client);
         let in_sync = if r.size_kib == 0 { 0.0 } else { percent(r.size_kib.saturating_sub(behind), r.size_kib) };
+        let tls = if newer { "      \"tls\": false,\n" } else { "" };
+        let paths = if newer {
+            peer.path.as_ref().map(|p| paths_json(p, peer.link)).unwrap_or_default()
+        } else {
+            String::new()
+        };
         let mut out = format!(
             "    {{\n      \"peer-node-id\": {id},\n      \"name\": \"{}\",\n      \"connection-state\": \"{}\", \n      \
-             \"congested\": false,\n      \"peer-role\": \"{}\",\n      \"ap-in-flight\": 0,\n      \
-             \"rs-in-flight\": 0,\n      \"peer_devices\": [\n        {{\n          \"volume\": 0,\n          \
+             \"congested\": false,\n      \"peer-role\": \"{}\",\n{tls}      \"ap-in-flight\": 0,\n      \
+             \"rs-in-flight\": 0,\n{paths}      \"peer_devices\": [\n        {{\n          \"volume\": 0,\n          \
              \"replication-state\": \"{}\",\n          \"peer-disk-state\": \"{}\",\n          \"peer-client\": {client},\n          \
              \"resync-suspended\": \"{}\",\n          \"received\": {},\n          \"sent\": {},\n          \
              \"out-of-sync\": {behind},\n          \"pending\": 0,\n          \"unacked\": 0,\n          \
@@ -179,20 +186,20 @@ impl Fabric {
     }
 
     /// `drbdsetup status --json`: of one resource, or of all.
-    pub fn status_json_document(&self, node: &str, only: Option<&str>) -> String {
+    pub fn status_json_document(&self, node: &str, only: Option<&str>, newer: bool) -> String {
         let parts: Vec<String> = self
             .kernels
             .get(node)
             .into_iter()
             .flatten()
             .filter(|(name, _)| only.is_none_or(|o| o == *name))
-            .map(|(name, _)| self.status_json(node, name))
+            .map(|(name, _)| self.status_json(node, name, newer))
             .collect();
         if parts.is_empty() { "[\n]\n\n".into() } else { format!("[\n{}\n]\n\n", parts.join(",\n")) }
     }
 
     /// Lines of `drbdsetup events2 --now`, without the closing `exists -`.
-    pub fn events(&self, node: &str, name: &str) -> String {
+    pub fn events(&self, node: &str, name: &str, newer: bool) -> String {
         let Some(r) = self.resource(node, name) else { return String::new() };
         let suspended = if r.suspended_quorum() { "quorum" } else { "no" };
         let (may_promote, score) = self.promotion(node, name);
@@ -213,11 +220,12 @@ impl Fabric {
         }
         let _ = writeln!(
             out,
-            "exists device name:{name} volume:0 minor:{} backing_dev:{} disk:{} client:{} quorum:{}",
+            "exists device name:{name} volume:0 minor:{} backing_dev:{} disk:{} client:{}{} quorum:{}",
             r.minor,
             r.backing.as_ref().map_or("none", |b| b.path.as_str()),
             r.disk.as_str(),
             yes(r.client),
+            if newer { format!(" open:{}", yes(!r.openers.is_empty())) } else { String::new() },
             yes(r.quorum)
         );
         for (id, peer) in r.peers.iter().rev() {
@@ -282,6 +290,23 @@ impl Fabric {
         }
         Some(out)
     }
+}
+
+/// `paths` of a connection, which newer tools show.
+fn paths_json(path: &super::state::Path, link: Link) -> String {
+    let end = |end: &str| {
+        let (family, rest) = end.split_once(':').unwrap_or(("ipv4", end));
+        let (address, port) = rest.rsplit_once(':').unwrap_or((rest, "0"));
+        format!(
+            "            \"address\": \"{address}\",\n            \"port\": {port},\n            \"family\": \"{family}\"\n"
+        )
+    };
+    format!(
+        "      \"paths\": [\n        {{\n          \"this_host\": {{\n{}          }},\n          \"remote_host\": {{\n{}          }},\n          \"established\": {}\n        }} ],\n",
+        end(&path.local),
+        end(&path.remote),
+        link == Link::Connected
+    )
 }
 
 /// `/proc/drbd` of a loaded module; DRBD 9 tells no states there.

@@ -3,6 +3,7 @@
 mod action;
 mod adjust;
 mod adm;
+mod answers;
 mod dump;
 mod meta;
 mod setup;
@@ -87,6 +88,27 @@ impl Run<'_> {
     /// Whether the loaded module is of the 8.4 line, for which drbd-utils run other programs.
     pub fn is_84(&self) -> bool {
         self.machines.module_loaded(self.node).is_some_and(|v| v.starts_with("8."))
+    }
+
+    /// Newer tools have no programs for 8.4 with them and say so.
+    pub fn refuses_84(&mut self, program: &str) -> Option<i32> {
+        if !self.is_84() || !self.has_newer_tools() {
+            return None;
+        }
+        self.complain(format!(
+            "DRBD kernel driver version 8.4 detected.\n\
+             This {program} was built without support for drbd kernel code 8.4.\n\
+             Consider to upgrade your DRBD kernel driver. Or rebuild your user land tools\n\
+             and configure --with-84support ...\n"
+        ));
+        Some(20)
+    }
+
+    /// drbd-utils of 2025 and later (seen with 9.34), which tell more in JSON.
+    pub fn has_newer_tools(&self) -> bool {
+        let version = self.machines.utils_version(self.node);
+        let minor = version.split('.').nth(1).and_then(|m| m.parse::<u32>().ok());
+        minor.is_some_and(|m| m >= 29)
     }
 
     pub fn resource_list(&self) -> Vec<String> {

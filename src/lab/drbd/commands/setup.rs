@@ -11,8 +11,12 @@ const PATIENCE_MS: u64 = 600_000;
 
 pub fn run(run: &mut Run, args: &[String]) -> i32 {
     let words = Words::read(args, &["on-no-quorum", "quorum", "auto-promote", "auto-promote-timeout", "wfc-timeout"]);
+    if let Some(rc) = run.refuses_84("drbdsetup") {
+        return rc;
+    }
     if words.has(&["version", "V"]) && words.words.is_empty() && !run.is_84() {
-        run.say("drbdsetup 9.22.0\n");
+        let version = run.machines.utils_version(run.node);
+        run.say(format!("DRBDSETUP_VERSION={version}\n"));
         return 0;
     }
     let Some((command, rest)) = words.words.split_first() else {
@@ -29,8 +33,9 @@ pub fn run(run: &mut Run, args: &[String]) -> i32 {
     match command.as_str() {
         "status" => status(run, rest.first(), words.has(&["json"])),
         "events2" if words.has(&["now"]) => {
+            let newer = run.has_newer_tools();
             for name in chosen(run, rest.first()) {
-                let text = run.fabric.events(run.node, &name);
+                let text = run.fabric.events(run.node, &name, newer);
                 run.say(text);
             }
             run.say("exists -\n");
@@ -113,7 +118,7 @@ fn status(run: &mut Run, only: Option<&String>, as_json: bool) -> i32 {
             run.complain(format!("{name}: No such resource\n"));
             return 10;
         }
-        let text = run.fabric.status_json_document(run.node, only.map(String::as_str));
+        let text = run.fabric.status_json_document(run.node, only.map(String::as_str), run.has_newer_tools());
         run.say(text);
         return 0;
     }

@@ -13,6 +13,7 @@ pub struct Nodes {
     pub off: BTreeSet<String>,
     pub module: BTreeMap<String, String>,
     pub available: Option<String>,
+    pub utils: &'static str,
     pub files: BTreeMap<(String, String), String>,
     pub disks: BTreeMap<(String, String), Device>,
     /// What the data area holds, by device: follows resyncs.
@@ -40,6 +41,9 @@ impl Machines for Nodes {
             }
             None => Err("modprobe: FATAL: Module drbd not found in directory /lib/modules/6.12.107\n".into()),
         }
+    }
+    fn utils_version(&self, _node: &str) -> String {
+        self.utils.into()
     }
     fn read(&self, node: &str, path: &str) -> Option<String> {
         self.files.get(&(node.into(), path.into())).cloned()
@@ -78,6 +82,7 @@ impl Bed {
             off: BTreeSet::new(),
             module: NODES.iter().map(|n| ((*n).to_owned(), "9.3.3".to_owned())).collect(),
             available: Some("9.3.3".into()),
+            utils: "9.22.0",
             files: BTreeMap::new(),
             disks: BTreeMap::new(),
             data: BTreeMap::new(),

@@ -4,3 +4,4 @@ mod bed;
 mod commands;
 mod failures;
 mod states;
+mod whole;
