@@ -121,18 +121,22 @@ fn fresh_node(index: u32, flavour: Flavour, now: i64) -> NodeState {
         ("nvme0n1".to_owned(), disk(&id(""), 9)),
         ("nvme0n1p1".to_owned(), disk(&partition, 8)),
     ]);
-    let modules = ["ext4", "bridge", "zfs", "overlay"]
-        .map(|name| (name.to_owned(), LoadedModule { version: None, in_tree: name != "zfs" }));
     NodeState {
         index,
         system: System { debian: flavour.debian(), ..System::default() },
         kernel: flavour.kernel().to_owned(),
         kernels: vec![flavour.kernel().to_owned()],
-        modules: modules.into(),
+        modules: boot_modules(),
         devices,
         booted_at_s: now,
         ..NodeState::default()
     }
+}
+
+/// Modules that a boot loads whatever the administrator wants.
+pub fn boot_modules() -> BTreeMap<String, LoadedModule> {
+    let module = |name: &str| (name.to_owned(), LoadedModule { version: None, in_tree: name != "zfs" });
+    ["ext4", "bridge", "zfs", "overlay"].map(module).into()
 }
 
 /// The stable name of a node's DRBD partition, also used by the reference playbook's lab inventory.

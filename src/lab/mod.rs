@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod base;
+pub mod breaks;
 pub mod commands;
 mod container;
 pub mod device;
@@ -15,6 +16,8 @@ pub mod guest;
 mod handle;
 mod lines;
 mod node;
+pub mod power;
+mod report;
 mod virtual_files;
 pub mod world;
 
@@ -24,4 +27,5 @@ mod tests;
 pub use container::LabContainer;
 pub use handle::{Lab, LabError};
 pub use node::LabNode;
+pub use report::{ContainerStatus, LabStatus, NodeStatus};
 pub use world::{Flavour, Place, World};

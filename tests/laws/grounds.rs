@@ -106,25 +106,44 @@ fn mount_table(root: &Root) {
     root.dir("mnt");
 }
 
+fn debian_13(root: &Root) {
+    root.file("etc/os-release", "ID=debian\nVERSION_ID=\"13\"\n");
+    root.file("usr/share/keyrings/linbit.gpg", "a key");
+    root.dir("etc/apt/sources.list.d");
+}
+
+fn package_lists(root: &Root) {
+    root.file("var/lib/apt/lists/deb.debian.org_debian_dists_trixie_InRelease", "");
+    root.dir("var/lib/dpkg");
+}
+
 /// Sorted by kind.
 #[rustfmt::skip]
 pub static GROUNDS: &[(&str, Ground)] = &[
     ("apparmor_lines", rooted(lxc_profile).programs(stand_ins::apparmor).ground()),
+    ("apt", rooted(package_lists).programs(stand_ins::apt).ground()),
+    ("apt_repository", rooted(debian_13).ground()),
     ("assert", rooted(bare).ground()),
+    ("blockinfile", rooted(etc).ground()),
     ("command", rooted(etc).programs(stand_ins::coreutils).ground()),
     ("copy", rooted(etc).ground()),
     ("debug", rooted(bare).ground()),
     ("fail", rooted(bare).fails().ground()),
+    ("file", rooted(etc).ground()),
     ("filesystem", rooted(empty_drbd_device).programs(stand_ins::drbd_device).ground()),
+    ("get_url", rooted(etc).programs(stand_ins::downloads).ground()),
     ("ha_group", Ground::Lab),
     ("ha_resource", Ground::Lab),
+    ("lineinfile", rooted(etc).ground()),
     ("modprobe", rooted(modules).programs(stand_ins::modprobe).ground()),
     ("mount", rooted(mount_table).programs(stand_ins::mount).ground()),
     ("pause", rooted(bare).ground()),
     ("pve_storage", Ground::Lab),
     ("pve_template", Ground::Lab),
+    ("replace", rooted(etc).ground()),
     ("set_fact", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),
+    ("shell", rooted(etc).programs(stand_ins::sh).ground()),
     ("stat", rooted(bare).ground()),
     ("sysctl", rooted(kernel_parameters).programs(stand_ins::sysctl).ground()),
     ("systemd", rooted(drbd_target_off).programs(stand_ins::systemctl).ground()),

@@ -126,3 +126,93 @@ pub fn mount(root: PathBuf) -> Programs {
         Some(Output::default())
     })
 }
+
+/// `shell`: a line that writes one known file.
+pub fn sh(root: PathBuf) -> Programs {
+    Box::new(move |argv, _stdin| {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["/bin/sh", "-c", line] => {
+                let (_, path) = line.split_once("> ")?;
+                std::fs::write(at(&root, path.trim()), "6.14.8-2-pve").ok()?;
+                Some(Output::default())
+            }
+            _ => None,
+        }
+    })
+}
+
+/// A server that has one file, and the programs that fetch and compare it.
+pub fn downloads(root: PathBuf) -> Programs {
+    const HELLO: &str = "hello\n";
+    const SUM: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+    let sum = |path: &Path| match std::fs::read_to_string(path) {
+        Ok(text) if text == HELLO => SUM,
+        _ => "another",
+    };
+    Box::new(move |argv, stdin| {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["curl", "--version"] => Some(Output::ok("curl 8.14.1\n")),
+            ["curl", .., "-o", path, "--url", _] => {
+                std::fs::write(at(&root, path), HELLO).ok()?;
+                Some(Output::default())
+            }
+            ["sha256sum", "-c", ..] => {
+                let line = String::from_utf8(stdin?.to_vec()).ok()?;
+                let (wanted, path) = line.trim_end().split_once("  ")?;
+                let same = sum(&at(&root, path)) == wanted;
+                Some(if same { Output::ok(format!("{path}: OK\n")) } else { Output::failed(1, "FAILED\n") })
+            }
+            ["sha256sum", path] => Some(Output::ok(format!("{}  {path}\n", sum(&at(&root, path))))),
+            ["mv", "-fT", from, to] => {
+                std::fs::rename(at(&root, from), at(&root, to)).ok()?;
+                Some(Output::default())
+            }
+            _ => None,
+        }
+    })
+}
+
+/// dpkg and apt with two packages that can be had; what is installed lies in `var/lib/dpkg/names`.
+pub fn apt(root: PathBuf) -> Programs {
+    const ARCHIVE: [(&str, &str); 2] = [("drbd-utils", "9.22.0-1"), ("nfs-common", "1:2.8.3-1")];
+    Box::new(move |argv, _stdin| {
+        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let names = root.join("var/lib/dpkg/names");
+        let installed = std::fs::read_to_string(&names).unwrap_or_default();
+        let is_installed = |name: &str| installed.lines().any(|line| line == name);
+        match words.as_slice() {
+            ["dpkg-query", "-W", "-f", _, wanted @ ..] => {
+                let known = ARCHIVE.iter().filter(|(name, _)| wanted.contains(name) && is_installed(name));
+                let stdout: String = known
+                    .map(|(name, version)| format!("{name}\tamd64\t{version}\tinstall\tok\tinstalled\n"))
+                    .collect();
+                let rc = i32::from(stdout.lines().count() < wanted.len());
+                Some(Output { rc, stdout, stderr: String::new() })
+            }
+            ["apt-cache", "policy", wanted @ ..] => {
+                let line = |(name, version): &(&str, &str)| {
+                    format!(
+                        "{name}:\n  Installed: (none)\n  Candidate: {version}\n  Version table:\n     {version} 500\n"
+                    )
+                };
+                Some(Output::ok(ARCHIVE.iter().filter(|(n, _)| wanted.contains(n)).map(line).collect::<String>()))
+            }
+            ["date", "+%s"] => {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+                Some(Output::ok(format!("{}\n", now.as_secs())))
+            }
+            ["apt-get", "-s", "install", "--no-remove", "--", wanted @ ..] => {
+                let line =
+                    |(name, version): &(&str, &str)| format!("Inst {name} ({version} Debian:13/stable [amd64])\n");
+                Some(Output::ok(ARCHIVE.iter().filter(|(n, _)| wanted.contains(n)).map(line).collect::<String>()))
+            }
+            ["apt-get", "-y", .., "install", "--no-remove", "--", first, second] => {
+                std::fs::write(&names, format!("{first}\n{second}\n")).ok()?;
+                Some(Output::default())
+            }
+            _ => None,
+        }
+    })
+}

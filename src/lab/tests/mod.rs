@@ -1,3 +1,4 @@
+mod faults;
 mod programs;
 
 use super::world::Place;
