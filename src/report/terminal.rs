@@ -79,9 +79,10 @@ impl<W: Write> Terminal<W> {
         let results = std::mem::take(&mut self.open);
         let mut groups: Vec<(TaskResult, Vec<String>)> = Vec::new();
         for result in results {
+            let quiet = self.quiet(&result);
             let same = |other: &TaskResult| {
                 other.outcome == result.outcome
-                    && other.summary == result.summary
+                    && (quiet || other.summary == result.summary)
                     && other.diff == result.diff
                     && other.item == result.item
                     && other.warnings == result.warnings
@@ -101,6 +102,11 @@ impl<W: Write> Terminal<W> {
         }
     }
 
+    /// Whether only the fact is shown, not the words.
+    fn quiet(&self, result: &TaskResult) -> bool {
+        matches!(result.outcome, Outcome::Ok | Outcome::Skipped) && !self.style.verbose
+    }
+
     fn group(&self, text: &mut String, result: &TaskResult, hosts: &[String]) {
         let mut name = result.task.clone();
         if result.handler {
@@ -112,7 +118,7 @@ impl<W: Write> Terminal<W> {
         let hosts = self.paint(Paint::new().dimmed(), &hosts.join(" "));
         let width = HOSTS_COLUMN - NAME_COLUMN - 2;
         let _ = writeln!(text, "  {}{name:<width$} {hosts}", self.outcome(result.outcome, result.provisional));
-        let quiet = matches!(result.outcome, Outcome::Ok | Outcome::Skipped) && !self.style.verbose;
+        let quiet = self.quiet(result);
         if !quiet && !result.summary.is_empty() {
             self.indented(text, Paint::new(), &result.summary);
         }
