@@ -153,10 +153,11 @@ pub fn cp(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
 }
 
 pub fn install(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "m:o:g:dDTv", &["mode=", "owner=", "group=", "directory", "no-target-directory"]) {
-        Ok(options) => options,
-        Err(output) => return output,
-    };
+    let options =
+        match Options::parse(argv, "m:o:g:dDTv", &["mode=", "owner=", "group=", "directory", "no-target-directory"]) {
+            Ok(options) => options,
+            Err(output) => return output,
+        };
     let mode = options.value(&["m", "mode"]).map_or(Some(0o755), |m| u32::from_str_radix(m, 8).ok());
     let (owner, group) = (options.value(&["o", "owner"]), options.value(&["g", "group"]));
     if options.has(&["d", "directory"]) {
