@@ -137,8 +137,12 @@ pub fn judge(resource: &Resource, peers: usize) -> Health {
                     && d.peer_disk_state.is_known()
                     && d.peer_disk_state != DiskState::UpToDate =>
                 {
-                    let text = format!("the disk of {} is {}", c.name, d.peer_disk_state);
-                    say(What::PeerDisk, Level::Degraded, text);
+                    // `peer`, `dependency`: the peer is busy syncing from another node.
+                    let (level, waits) = match d.resync_suspended.as_str() {
+                        "no" => (Level::Degraded, ""),
+                        _ => (Level::Working, " and syncs from another node"),
+                    };
+                    say(What::PeerDisk, level, format!("the disk of {} is {}{waits}", c.name, d.peer_disk_state));
                 }
                 _ => {}
             }

@@ -113,7 +113,7 @@ const FAULTS: &[Fault] = &[
 /// Every fault that can be caused: name, what is done, what a check says.
 pub fn list() -> Vec<(&'static str, &'static str, &'static str)> {
     let own = FAULTS.iter().map(|f| (f.name, f.what, f.check_says));
-    own.collect()
+    own.chain(drbd::BREAKS.iter().map(|b| (b.name, b.what, b.check_says))).collect()
 }
 
 /// Causes a fault; the text says what was done.
@@ -123,6 +123,10 @@ pub fn list() -> Vec<(&'static str, &'static str, &'static str)> {
 pub fn cause(world: &mut World, files: &Files, name: &str) -> Result<String, String> {
     if let Some(fault) = FAULTS.iter().find(|f| f.name == name) {
         return (fault.cause)(world, files);
+    }
+    if let Some(fault) = drbd::BREAKS.iter().find(|b| b.name == name) {
+        let done = (fault.cause)(world)?;
+        return Ok(format!("{done}\nonly a person may decide: {}", fault.only_a_person));
     }
     let names: Vec<&str> = list().iter().map(|(n, _, _)| *n).collect();
     let near = names.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));

@@ -50,7 +50,12 @@ impl LabHosts {
     }
 
     fn container(&self, host: &str, vmid: u32, mode: Mode) -> Result<Link, LinkError> {
-        let running = self.lab.look(|world| guest::running_on(world, vmid).is_some()).map_err(|e| lost(host, &e))?;
+        let running = self.lab.with(|world| {
+            // HA may have to start it, or to bring it over from a node that died.
+            api::live(world, self.lab.files());
+            guest::running_on(world, vmid).is_some()
+        });
+        let running = running.map_err(|e| lost(host, &e))?;
         if !running {
             let why = format!("container {vmid} runs on no node");
             return Err(LinkError::NotRunning { host: host.to_owned(), why });

@@ -135,6 +135,9 @@ fn fields_of(out: &mut String, schema: &Json, defs: &Json, indent: usize, depth:
         if !text.is_empty() {
             paragraph(out, &text, &" ".repeat(indent + 4), indent + 4);
         }
+        for (word, text) in variants(field, defs) {
+            paragraph(out, &text.replace('\n', " "), &format!("{:i$}{word}: ", "", i = indent + 6), indent + 8);
+        }
         if depth < MAX_DEPTH
             && let Some(below) = struct_in(field, defs, 0)
         {
@@ -161,6 +164,22 @@ fn resolve<'a>(schema: &'a Json, defs: &'a Json) -> &'a Json {
 
 fn choices(schema: &Json) -> Option<&Vec<Json>> {
     schema.get("anyOf").or(schema.get("oneOf")).and_then(Json::as_array)
+}
+
+/// The words a field takes, those that have a documentation of their own.
+fn variants<'a>(schema: &'a Json, defs: &'a Json) -> Vec<(&'a str, &'a str)> {
+    let schema = resolve(schema, defs);
+    let mut found = Vec::new();
+    for choice in choices(schema).into_iter().flatten() {
+        match choice.get("const").and_then(Json::as_str) {
+            Some(word) if !description(choice).is_empty() => found.push((word, description(choice))),
+            Some(_) => {}
+            // An option: the choices are those of what it holds.
+            None if choice.get("$ref").is_some() => found.extend(variants(choice, defs)),
+            None => {}
+        }
+    }
+    found
 }
 
 /// The struct a field holds: itself, in a list, or in an option.

@@ -77,3 +77,6 @@ pub fn load_role(include: &Include, role: &str, sources: &mut Sources, context: 
     let block = loader.included_role(include, role);
     loader.one_block(block)
 }
+
+#[cfg(test)]
+mod tests;

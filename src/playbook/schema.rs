@@ -224,10 +224,10 @@ pub fn description(schema: &Json) -> &str {
     schema.get("description").and_then(Json::as_str).unwrap_or_default()
 }
 
-/// Up to the first full stop that ends a sentence, on one line.
+/// Up to the first `.`, `:` or `;` that ends a part of the sentence, on one line.
 pub fn first_sentence(text: &str) -> String {
     let text = text.replace('\n', " ");
-    match text.find(". ") {
+    match [". ", ": ", "; "].iter().filter_map(|end| text.find(end)).min() {
         Some(end) => text[..end].to_owned(),
         None => text.trim_end_matches('.').to_owned(),
     }

@@ -21,13 +21,16 @@ pub struct BlockInFile {
     /// The lines. Empty: the block and its markers are removed.
     #[serde(default, alias = "content")]
     pub block: String,
+    /// `present` puts the block there, `absent` removes it with its markers.
     #[serde(default)]
     pub state: State,
     /// The marker lines; `{mark}` becomes `marker_begin` and `marker_end`.
     #[serde(default = "marker")]
     pub marker: String,
+    /// What stands for `{mark}` before the block.
     #[serde(default = "begin")]
     pub marker_begin: String,
+    /// What stands for `{mark}` behind the block.
     #[serde(default = "end")]
     pub marker_end: String,
     /// Where a new block goes: `EOF`, or behind the last line that matches this pattern (at the end if none does).

@@ -59,7 +59,14 @@ pub struct Seen {
     mode: u32,
     directory: bool,
     /// Resources that run, as their files describe them.
-    running: Vec<Resource>,
+    running: Vec<Running>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Running {
+    resource: Resource,
+    /// The kernel has the options of the files as they are; otherwise somebody edited a file and adjusted nothing.
+    as_in_files: bool,
 }
 
 impl Task for DrbdGlobal {
@@ -93,7 +100,10 @@ impl Task for DrbdGlobal {
             let text = host.read_text(&Path::new("/etc/drbd.d").join(name))?.unwrap_or_default();
             // A file that cannot be read is for drbd_resource to complain about.
             let found = File::read(&text).map(|f| f.resources).unwrap_or_default();
-            running.extend(found.into_iter().filter(|r| up.contains(&r.name)));
+            for resource in found.into_iter().filter(|r| up.contains(&r.name)) {
+                let as_in_files = answer(host, &dry_run(&resource.name))?.is_ok_and(|o| o.stdout.trim().is_empty());
+                running.push(Running { resource, as_in_files });
+            }
         }
         Ok(Seen { text, mode, directory, running })
     }
@@ -204,8 +214,13 @@ fn running(host: &dyn Probe) -> Result<Vec<String>, LookError> {
 }
 
 /// What the dry run of adjust will say of a running resource for which these options are not overridden.
-fn to_adjust(resource: &Resource, now: &[Statement], wanted: &[Statement]) -> Option<Effect> {
+fn to_adjust(running: &Running, now: &[Statement], wanted: &[Statement]) -> Option<Effect> {
+    let resource = &running.resource;
     let name = &resource.name;
+    if !running.as_in_files {
+        // The likely story: the file was edited, and the kernel still has what it gets again.
+        return Some(Effect::Answers { query: dry_run(name), output: Output::ok("") });
+    }
     let own = [("options", &resource.options), ("net", &resource.net), ("disk", &resource.disk)];
     let lines: String = own
         .into_iter()

@@ -80,6 +80,7 @@ fn running_resources_will_have_to_adjust() {
     fake.file(PATH, "global { usage-count yes; }\n", 0o644);
     let status = r#"[{"name":"nfs1","node-id":0,"role":"Secondary","devices":[],"connections":[]}]"#;
     fake.answer(&["drbdsetup", "status", "--json"], Output::ok(status));
+    fake.answer(&["drbdadm", "-d", "adjust", "nfs1"], Output::ok(""));
     let effects = |args: Json| {
         let task: DrbdGlobal = task(args);
         match task.decide(&task.probe(&fake).unwrap()).decision {
@@ -93,4 +94,8 @@ fn running_resources_will_have_to_adjust() {
     assert_eq!(output.stdout, "drbdsetup peer-device-options nfs1 --set-defaults\n");
     let overridden = json!({ "common": { "net": { "max-buffers": "36k" } } });
     assert_eq!(effects(overridden), []);
+    // Edited, and not adjusted since: putting the file back leaves nothing to adjust.
+    fake.answer(&["drbdadm", "-d", "adjust", "nfs1"], Output::ok("drbdsetup net-options nfs1 1 --set-defaults\n"));
+    let all = effects(tuning());
+    assert!(matches!(&all[..], [Effect::Answers { output, .. }] if output.stdout.is_empty()), "{all:?}");
 }

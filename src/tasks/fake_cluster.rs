@@ -11,7 +11,7 @@ use std::path::Path;
 
 #[derive(Default)]
 pub struct Api {
-    answers: BTreeMap<ApiGet, Result<Json, LookError>>,
+    pub answers: BTreeMap<ApiGet, Result<Json, LookError>>,
     pub user: Option<String>,
 }
 

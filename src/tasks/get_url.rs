@@ -226,7 +226,7 @@ impl GetUrl {
         match program {
             Fetcher::Curl => {
                 argv.extend(if self.validate_certs { [].as_slice() } else { &["--insecure"] });
-                argv.extend(["-o", &new, "--url", &self.url]);
+                argv.extend(["-o", &new, &self.url]);
             }
             Fetcher::Wget => {
                 argv.extend(if self.validate_certs { [].as_slice() } else { &["--no-check-certificate"] });
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(
             *done,
             [
-                "curl -fsSL --proto =https,http --connect-timeout 10 -o /etc/.tool.converge-download --url \
+                "curl -fsSL --proto =https,http --connect-timeout 10 -o /etc/.tool.converge-download \
                  https://example.org/tool",
                 "sha256sum -c --strict -",
                 "set mode and owner of /etc/.tool.converge-download",

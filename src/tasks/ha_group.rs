@@ -34,6 +34,7 @@ pub struct HaGroup {
     /// Stays where it is when a preferred node returns.
     #[serde(default)]
     pub nofailback: bool,
+    /// A comment, shown by Proxmox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// `absent` removes the group or rule and leaves the resources in HA.

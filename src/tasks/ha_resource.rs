@@ -31,6 +31,7 @@ pub struct HaResource {
     /// Attempts on other nodes after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_relocate: Option<u32>,
+    /// A comment, shown by Proxmox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// Moves back to a preferred node when that returns. Leave it out where an `ha_group` with `nofailback` holds the

@@ -25,6 +25,7 @@ pub struct LineInFile {
     /// Plain text of the line to replace, or of those to remove, instead of a pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search_string: Option<String>,
+    /// `present` puts the line there, `absent` removes every line that matches.
     #[serde(default)]
     pub state: State,
     /// Where to add the line: `EOF`, or behind the last line that matches this pattern (at the end if none does).

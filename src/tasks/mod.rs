@@ -35,6 +35,7 @@ pub mod managed;
 pub mod modprobe;
 pub mod mount;
 pub mod pause;
+pub mod pct;
 mod program;
 pub mod pve_storage;
 pub mod pve_template;

@@ -13,6 +13,7 @@ use std::path::Path;
 pub struct Modprobe {
     /// Module name.
     pub name: String,
+    /// `present` loads the module, `absent` unloads it.
     #[serde(default)]
     pub state: State,
     /// Parameters for loading, as `key=value …`. A module that is loaded already is not loaded again for them.

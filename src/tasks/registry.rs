@@ -116,6 +116,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::modprobe::Modprobe>(),
     Kind::of::<super::mount::Mount>(),
     Kind::of::<super::pause::Pause>(),
+    Kind::of::<super::pct::Pct>(),
     Kind::of::<super::pve_storage::PveStorage>(),
     Kind::of::<super::pve_template::PveTemplate>(),
     Kind::of::<super::replace::Replace>(),

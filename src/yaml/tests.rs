@@ -1,5 +1,6 @@
 //! Trees and their places, typed values and their faults, input that means harm.
 
+mod differential;
 mod hostile;
 mod places;
 mod typed;

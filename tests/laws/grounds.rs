@@ -138,6 +138,7 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("modprobe", rooted(modules).programs(stand_ins::modprobe).ground()),
     ("mount", rooted(mount_table).programs(stand_ins::mount).ground()),
     ("pause", rooted(bare).ground()),
+    ("pct", Ground::Lab),
     ("pve_storage", Ground::Lab),
     ("pve_template", Ground::Lab),
     ("replace", rooted(etc).ground()),

@@ -81,6 +81,11 @@ pub fn within<R>(world: &mut World, files: &Files, f: impl FnOnce(&mut Cluster, 
     result
 }
 
+/// Lets the cluster live up to now: what HA would have done since somebody last asked.
+pub fn live(world: &mut World, files: &Files) {
+    within(world, files, super::ha::advance);
+}
+
 struct LabSite<'a> {
     world: &'a mut World,
     files: &'a Files,

@@ -12,6 +12,7 @@ mod cluster;
 mod conf;
 mod content;
 mod dispatch;
+pub mod faults;
 mod formats;
 mod ha;
 mod lxc;
@@ -32,7 +33,7 @@ mod verify;
 mod tests;
 
 pub use auth::Secrets;
-pub use bridge::{ApiError, get, write};
+pub use bridge::{ApiError, get, live, write};
 pub use dispatch::handle;
 pub use request::{Reply, Request};
 pub use server::{ServeError, Server, serve};

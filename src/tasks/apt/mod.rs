@@ -26,6 +26,7 @@ pub struct Apt {
     /// Packages: `drbd-utils`, `drbd-utils=9.22.0-1`, `drbd-utils=9.22.*`, `libc6:i386`.
     #[serde(default, alias = "pkg", alias = "package", skip_serializing_if = "OneOrMany::is_empty")]
     pub name: OneOrMany,
+    /// `present` installs what is missing, `latest` upgrades as well, `absent` removes.
     #[serde(default)]
     pub state: State,
     /// Fetch the package lists when they are older than `cache_valid_time`. With packages named, only if something

@@ -60,11 +60,13 @@ pub struct AptRepository {
     /// The armored key itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// `present` writes the source and its keyring, `absent` removes them.
     #[serde(default)]
     pub state: State,
     /// `false`: the source stays written down and is not used.
     #[serde(default = "super::copy::yes")]
     pub enabled: bool,
+    /// How the source is written: by the release of the host, unless it is said here.
     #[serde(default)]
     pub format: Format,
     /// `true`: use the source without a signature. For a local archive only.

@@ -61,7 +61,7 @@ pub fn parse_nodes(text: &str) -> BTreeMap<String, u32> {
     split_list(text).map(one).collect()
 }
 
-fn print_nodes(nodes: &BTreeMap<String, u32>) -> String {
+pub fn print_nodes(nodes: &BTreeMap<String, u32>) -> String {
     let one = |(node, priority): (&String, &u32)| match priority {
         0 => node.clone(),
         _ => format!("{node}:{priority}"),

@@ -214,3 +214,25 @@ fn templates_are_downloaded_once_and_never_replaced() {
     let reply = stage.root("POST", "/nodes/pve1/aplinfo", "storage=local&template=nope.tar.gz");
     assert_eq!(reply.body.map(|body| body["errors"]["template"].clone()), Some("no such template".into()));
 }
+
+#[test]
+fn faults_change_what_a_check_looks_at() {
+    let stage = with_container(Flavour::Pve9);
+    let cause = |name: &str| {
+        stage.world(|world| crate::lab::api::faults::cause(world, stage.lab.files(), name).expect("a known fault"))
+    };
+    assert!(cause("ha-group-edited").is_err(), "nothing there to be edited");
+    stage.data("POST", "/cluster/ha/resources", "sid=ct%3A101&state=ignored");
+    stage.data(
+        "POST",
+        "/cluster/ha/rules",
+        "rule=nfs1&type=node-affinity&resources=ct%3A101&nodes=pve1,pve2,pve3&strict=1",
+    );
+    assert!(cause("ha-group-edited").is_ok());
+    let rule = stage.data("GET", "/cluster/ha/rules/nfs1", "");
+    assert_eq!((&rule["nodes"], rule.get("strict")), (&"pve1,pve2".into(), None));
+    assert!(cause("no-quorum").is_ok());
+    let text = stage.refusal(500, "PUT", "/cluster/ha/rules/nfs1", "type=node-affinity&strict=1");
+    assert_eq!(text, "update HA rules failed: cfs-lock 'domain-ha' error: no quorum!");
+    assert_eq!(stage.data("GET", "/cluster/ha/rules/nfs1", "")["nodes"], "pve1,pve2", "reading goes on");
+}

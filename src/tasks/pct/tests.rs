@@ -1,0 +1,302 @@
+use super::look::{config_of, pending_of, status_of};
+use super::*;
+use crate::host::{FileKind, Output};
+use crate::tasks::Decision;
+use crate::tasks::fake::{Fake, faults, stat, task};
+use crate::tasks::fake_cluster::{Api, FakeNode, FakeNodes, blocked, calls, drifts_and_predicts, nodes, ok, verdict};
+use serde_json::{Value as Json, json};
+
+const TEMPLATE: &str = "debian-13-standard_13.1-2_amd64.tar.zst";
+const DEV: &str = "/dev/drbd100";
+const EMPTY: &str = "/2/040755/0/0/.//\n/2/040755/0/0/..//\n/11/040700/0/0/lost+found//\n\n";
+
+fn wanted() -> Json {
+    json!({"vmid": 101, "hostname": "nfs1", "ostemplate": "local:vztmpl/debian-13-standard",
+           "rootfs": "volume=/dev/drbd100,shared=1", "net0": "name=eth0,bridge=vmbr0,ip=192.168.1.11/24,gw=192.168.1.1",
+           "memory": 2048, "swap": 512, "unprivileged": false, "features": "mount=nfsd;rpc_pipefs", "onboot": false})
+}
+
+fn with(extra: Json) -> Pct {
+    let mut args = wanted();
+    args.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    task(args)
+}
+
+fn device(fake: &Fake, blkid: Output, listing: Output) {
+    fake.files.borrow_mut().insert(DEV.into(), (stat(FileKind::BlockDevice, 0o660), Vec::new()));
+    fake.answer(&["blkid", "-p", "-o", "export", DEV], blkid);
+    fake.answer(&["dumpe2fs", "-h", DEV], Output::ok("Filesystem features:      has_journal ext_attr mmp extent\n"));
+    fake.answer(&["debugfs", "-R", "ls -p /", DEV], listing);
+}
+
+fn ext4() -> Output {
+    Output::ok(format!("DEVNAME={DEV}\nUUID=0b\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n"))
+}
+
+fn held() -> Output {
+    Output::failed(2, format!("blkid: error: {DEV}: Wrong medium type\n"))
+}
+
+/// Three nodes that see an empty ext4 on the device.
+fn empty() -> FakeNodes {
+    nodes(|_, fake| {
+        fake.directory("/etc/pve/nodes/pve1/lxc");
+        device(fake, ext4(), Output::ok(EMPTY));
+    })
+}
+
+/// The cluster without the container.
+fn without() -> Api {
+    let api = Api::three_nodes().answer(cluster::guests(), json!([]));
+    ["pve1", "pve2", "pve3"].into_iter().fold(api, |api, node| {
+        let rows = json!([{"volid": format!("local:vztmpl/{TEMPLATE}"), "content": "vztmpl"}]);
+        api.answer(cluster::templates(node, "local"), rows)
+    })
+}
+
+/// As PVE 9.1 answers for the container that the description makes.
+fn config() -> Json {
+    json!({"arch": "amd64", "digest": "aa", "features": "mount=nfsd;rpc_pipefs", "hostname": "nfs1", "memory": "2048",
+           "net0": "name=eth0,bridge=vmbr0,gw=192.168.1.1,hwaddr=BC:24:11:50:20:D7,ip=192.168.1.11/24,type=veth",
+           "onboot": 0, "ostype": "debian", "rootfs": "/dev/drbd100,shared=1", "swap": 512})
+}
+
+fn on_pve2(config: Json, status: Json) -> Api {
+    Api::three_nodes()
+        .answer(cluster::guests(), json!([{"vmid": 101, "node": "pve2", "type": "lxc", "status": "running"}]))
+        .answer(config_of("pve2", 101), config)
+        .answer(pending_of("pve2", 101), json!([{"key": "memory", "value": "2048"}]))
+        .answer(status_of("pve2", 101), status)
+}
+
+fn running() -> Json {
+    json!({"status": "running", "vmid": 101, "ha": {"managed": 0}})
+}
+
+/// Nodes on which the container's file is `text`.
+fn with_file(text: &str) -> FakeNodes {
+    nodes(|_, fake| fake.file("/etc/pve/nodes/pve2/lxc/101.conf", text, 0o640))
+}
+
+#[test]
+fn it_is_created_on_an_empty_device_with_a_last_look() {
+    let wanted = with(json!({"lxc": ["lxc.apparmor.profile: unconfined"], "state": "started"}));
+    let change = drifts_and_predicts(&wanted, without(), &empty());
+    let create = format!(
+        "POST /nodes/pve1/lxc features=mount=nfsd;rpc_pipefs hostname=nfs1 memory=2048 \
+         net0=name=eth0,bridge=vmbr0,ip=192.168.1.11/24,gw=192.168.1.1 onboot=0 ostemplate=local:vztmpl/{TEMPLATE} \
+         rootfs=volume=/dev/drbd100,shared=1 swap=512 unprivileged=0 vmid=101"
+    );
+    assert_eq!(calls(&change), ["on pve1: blkid -p /dev/drbd100".to_owned(), create]);
+    assert_eq!(change.steps[0].guards[0].stdout.as_deref(), Some(EMPTY));
+}
+
+#[test]
+fn it_is_made_where_it_can_be() {
+    // The device is held elsewhere on pve1, the template is not on pve2.
+    let mut nodes = empty();
+    let FakeNode::Up(first) = &nodes["pve1"] else { panic!() };
+    device(first, held(), Output::ok(""));
+    let api = without().answer(cluster::templates("pve2", "local"), json!([]));
+    let change = drifts_and_predicts(&with(json!({})), api, &nodes);
+    assert!(calls(&change)[1].starts_with("POST /nodes/pve3/lxc "), "{:?}", calls(&change));
+    let pinned = with(json!({"node": "pve2"}));
+    let api = without().answer(cluster::templates("pve2", "local"), json!([]));
+    blocked(&pinned, &api, &nodes, "pve2: local:vztmpl/debian-13-standard is not there");
+    nodes.insert("pve3", FakeNode::Down);
+    blocked(&with(json!({})), &without(), &nodes, "pve3 cannot be asked whether it holds container 101 or its data");
+}
+
+#[test]
+fn never_over_data() {
+    let listing = format!("{}\n/12/040755/0/0/etc//\n/13/040755/0/0/usr//\n", EMPTY.trim_end());
+    let full = nodes(|name, fake| {
+        fake.directory("/etc/pve/nodes/pve1/lxc");
+        // Only one node can read it; the others see it held.
+        match name {
+            "pve3" => device(fake, ext4(), Output::ok(listing.clone())),
+            _ => device(fake, held(), Output::ok("")),
+        }
+    });
+    blocked(&with(json!({})), &without(), &full, "is not empty (on pve3: etc, usr)");
+    let change = match verdict(&with(json!({"adopt": true, "ostype": "debian"})), &without(), &full).decision {
+        Decision::Drift(change) => change,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(change.steps.len(), 2);
+    assert!(change.diff.contains("+rootfs: /dev/drbd100,shared=1"), "{}", change.diff);
+    assert!(change.diff.contains("hwaddr=BC:24:11:"), "{}", change.diff);
+    let other = nodes(|_, fake| {
+        fake.directory("/etc/pve/nodes/pve1/lxc");
+        device(fake, Output::ok("TYPE=LVM2_member\n"), Output::ok(""));
+    });
+    blocked(&with(json!({})), &without(), &other, "carries LVM2_member");
+    let data = nodes(|_, fake| {
+        fake.directory("/etc/pve/nodes/pve1/lxc");
+        device(fake, ext4(), Output::ok(format!("{}\n/12/040755/0/0/photos//\n", EMPTY.trim_end())));
+    });
+    blocked(&with(json!({"adopt": true})), &without(), &data, "no root file system to adopt");
+}
+
+#[test]
+fn a_device_that_says_nothing_is_not_empty() {
+    let seed = |blkid: Output, listing: Output| {
+        nodes(move |_, fake| {
+            fake.directory("/etc/pve/nodes/pve1/lxc");
+            device(fake, blkid.clone(), listing.clone());
+        })
+    };
+    blocked(&with(json!({})), &without(), &seed(held(), Output::ok(EMPTY)), "Wrong medium type");
+    blocked(&with(json!({})), &without(), &seed(Output::failed(2, ""), Output::ok("")), "no file system yet");
+    let silent = Output { rc: 0, stdout: String::new(), stderr: "ls: Filesystem not open\n".into() };
+    blocked(&with(json!({})), &without(), &seed(ext4(), silent), "Filesystem not open");
+    let dirty = nodes(|_, fake| {
+        fake.directory("/etc/pve/nodes/pve1/lxc");
+        device(fake, ext4(), Output::ok(EMPTY));
+        fake.answer(&["dumpe2fs", "-h", DEV], Output::ok("Filesystem features:      has_journal needs_recovery\n"));
+    });
+    blocked(&with(json!({})), &without(), &dirty, "not unmounted cleanly");
+    blocked(&with(json!({})), &without(), &nodes(|_, _| {}), "cluster file system is not mounted");
+}
+
+#[test]
+fn what_a_token_can_never_do_is_said_before() {
+    let token = || Api { user: Some("root@pam!converge".into()), ..without() };
+    blocked(&with(json!({})), &token(), &empty(), "no token ever is");
+    let plain = json!({"vmid": 102, "ostemplate": "local:vztmpl/debian-13-standard", "rootfs": "local-lvm:8",
+                       "features": "nesting=1"});
+    let change = drifts_and_predicts(&task::<Pct>(plain), token(), &empty());
+    assert!(calls(&change)[0].contains("unprivileged=1"));
+}
+
+#[test]
+fn what_the_api_shows_of_a_converged_container_is_no_drift() {
+    let verdict = ok(&with(json!({"lxc": []})), &on_pve2(config(), running()), &with_file("arch: amd64\n"));
+    assert_eq!(verdict.data["node"], "pve2");
+    // Moved by HA, and a node away: nothing to do with the description.
+    let mut nodes = with_file("arch: amd64\n");
+    nodes.insert("pve1", FakeNode::Down);
+    ok(&with(json!({"node": "pve1"})), &on_pve2(config(), running()), &nodes);
+}
+
+#[test]
+fn changes_keep_what_proxmox_filled_in() {
+    let wanted = with(json!({"memory": 4096, "tags": ["nfs", "DRBD"], "description": "one\ntwo",
+                             "net0": {"name": "eth0", "bridge": "vmbr1", "ip": "192.168.1.11/24", "gw": "192.168.1.1"}}));
+    let change = drifts_and_predicts(&wanted, on_pve2(config(), running()), &with_file(""));
+    assert_eq!(
+        calls(&change),
+        ["PUT /nodes/pve2/lxc/101/config description=one\ntwo digest=aa memory=4096 \
+          net0=bridge=vmbr1,gw=192.168.1.1,hwaddr=BC:24:11:50:20:D7,ip=192.168.1.11/24,name=eth0,type=veth tags=nfs;DRBD"]
+    );
+    let mut tagged = config();
+    tagged["tags"] = json!("a");
+    let change = drifts_and_predicts(&with(json!({"tags": []})), on_pve2(tagged, running()), &with_file(""));
+    assert_eq!(calls(&change), ["PUT /nodes/pve2/lxc/101/config delete=tags digest=aa"]);
+}
+
+#[test]
+fn what_stands_on_another_device_or_owner_is_for_a_person() {
+    let mut other = config();
+    other["rootfs"] = json!("/dev/drbd7,shared=1");
+    blocked(&with(json!({})), &on_pve2(other, running()), &with_file(""), "rootfs of container 101 is `/dev/drbd7`");
+    let shifted = with(json!({"unprivileged": true}));
+    blocked(&shifted, &on_pve2(config(), running()), &with_file(""), "is privileged, described as unprivileged");
+    let vm = Api::three_nodes().answer(cluster::guests(), json!([{"vmid": 101, "node": "pve2", "type": "qemu"}]));
+    blocked(&with(json!({})), &vm, &with_file(""), "is a virtual machine");
+}
+
+#[test]
+fn a_locked_container_is_left_alone() {
+    let mut locked = config();
+    locked["lock"] = json!("backup");
+    let changed = with(json!({"memory": 1}));
+    blocked(&changed, &on_pve2(locked.clone(), running()), &with_file(""), "`pct unlock 101` on pve2");
+    let verdict = ok(&with(json!({})), &on_pve2(locked.clone(), running()), &with_file(""));
+    assert!(verdict.warnings[0].contains("locked (backup)"));
+    locked["lock"] = json!("create");
+    blocked(&with(json!({})), &on_pve2(locked, running()), &with_file(""), "half made");
+}
+
+#[test]
+fn raw_lines_are_written_on_the_node_that_has_it() {
+    let file = "#NFS\narch: amd64\nhostname: nfs1\nlxc.apparmor.profile: generated\n\n[pve:pending]\nmemory: 1\n";
+    let nodes = with_file(file);
+    let wanted = with(json!({"lxc": ["lxc.apparmor.profile: unconfined"]}));
+    let mut seen = config();
+    seen["lxc"] = json!([["lxc.apparmor.profile", "generated"]]);
+    let Decision::Drift(change) = verdict(&wanted, &on_pve2(seen.clone(), running()), &nodes).decision else {
+        panic!()
+    };
+    assert_eq!(calls(&change), ["on pve2: write /etc/pve/nodes/pve2/lxc/101.conf (90 bytes)"]);
+    assert_eq!(change.steps[0].guards[0].stdout.as_deref(), Some(file));
+    assert!(change.diff.contains("-lxc.apparmor.profile: generated\n+lxc.apparmor.profile: unconfined"));
+    seen["lxc"] = json!([["lxc.apparmor.profile", "unconfined"], ["lxc.cap.drop", "sys_rawio"]]);
+    ok(&wanted, &on_pve2(seen, running()), &nodes);
+    let mut away = with_file(file);
+    away.insert("pve2", FakeNode::Down);
+    blocked(&wanted, &on_pve2(config(), running()), &away, "pve2, which cannot be reached");
+}
+
+#[test]
+fn pending_changes_are_a_warning() {
+    let api = on_pve2(config(), running()).answer(
+        pending_of("pve2", 101),
+        json!([{"key": "rootfs", "value": "a", "pending": "b"}, {"key": "swap", "value": 1}]),
+    );
+    let verdict = ok(&with(json!({})), &api, &with_file(""));
+    assert_eq!(verdict.warnings, ["rootfs of container 101 take effect only when it is restarted"]);
+}
+
+#[test]
+fn it_is_started_and_stopped_as_asked() {
+    let stopped = json!({"status": "stopped", "vmid": 101, "ha": {"managed": 0}});
+    let change = drifts_and_predicts(&with(json!({"state": "started"})), on_pve2(config(), stopped), &with_file(""));
+    assert_eq!(calls(&change), ["POST /nodes/pve2/lxc/101/status/start"]);
+    let change = drifts_and_predicts(&with(json!({"state": "stopped"})), on_pve2(config(), running()), &with_file(""));
+    assert_eq!(calls(&change), ["POST /nodes/pve2/lxc/101/status/shutdown"]);
+    let coming = json!({"status": "stopped", "vmid": 101, "ha": {"managed": 1, "state": "started"}});
+    let waits = verdict(&with(json!({"state": "started"})), &on_pve2(config(), coming), &with_file("")).decision;
+    assert!(matches!(waits, Decision::Wait { .. }), "{waits:?}");
+}
+
+#[test]
+fn removing_is_careful() {
+    let gone = with(json!({"state": "absent"}));
+    let stopped = |ha: u8| json!({"status": "stopped", "ha": {"managed": ha, "state": "stopped"}});
+    blocked(&gone, &on_pve2(config(), running()), &with_file(""), "it runs");
+    blocked(&gone, &on_pve2(config(), stopped(1)), &with_file(""), "HA resource");
+    let mut kept = config();
+    kept["protection"] = json!(1);
+    blocked(&gone, &on_pve2(kept, stopped(0)), &with_file(""), "protected");
+    let mut volume = config();
+    volume["rootfs"] = json!("local-lvm:vm-101-disk-0,size=8G");
+    blocked(&gone, &on_pve2(volume.clone(), stopped(0)), &with_file(""), "destroys local-lvm:vm-101-disk-0");
+    let change = drifts_and_predicts(&gone, on_pve2(config(), stopped(0)), &with_file(""));
+    assert_eq!(calls(&change), ["DELETE /nodes/pve2/lxc/101 purge=1"]);
+    assert!(change.summary.contains("stays"));
+    let meant = with(json!({"state": "absent", "destroy_volumes": true}));
+    drifts_and_predicts(&meant, on_pve2(volume, stopped(0)), &with_file(""));
+}
+
+#[test]
+fn faults_are_found_before() {
+    for (extra, word) in [
+        (json!({"vmid": 99}), "between 100"),
+        (json!({"net0": "eth0,bridge=vmbr0"}), "key=value"),
+        (json!({"net0": "bridge=vmbr0"}), "lacks `name=`"),
+        (json!({"mp0": "/dev/drbd101"}), "lacks `mp=`"),
+        (json!({"netif": {"nett": "name=a"}}), "no such key"),
+        (json!({"lxc": ["lxc.rootfs.path: /x"]}), "does not pass"),
+        (json!({"lxc": ["apparmor: x"]}), "not `lxc.KEY"),
+    ] {
+        let mut args = wanted();
+        args.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        assert!(faults::<Pct>(args.clone()).contains(word), "{extra}: {}", faults::<Pct>(args));
+    }
+    assert!(faults::<Pct>(wanted()).is_empty());
+    let bad = serde_json::from_value::<Properties>(json!({"name": "a,b"}));
+    assert!(bad.is_err());
+    let map: Properties = serde_json::from_value(json!({"mount": ["nfsd", "rpc_pipefs"], "nesting": true})).unwrap();
+    assert_eq!(map.0, "mount=nfsd;rpc_pipefs,nesting=1");
+}
