@@ -1,7 +1,7 @@
 //! `converge lab …`, and the lab as ground of a run.
 
 use crate::inventory::Inventory;
-use crate::lab::{Lab, api};
+use crate::lab::{Lab, LabError, api, breaks};
 use crate::link::Connect;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -21,6 +21,19 @@ pub struct Args {
 enum Command {
     /// Start over with a fresh cluster
     Reset,
+    /// What the cluster's nodes, resources and containers do now
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cause a fault; without a name, list the faults and what a check says about each
+    Break {
+        /// Name of the fault
+        name: Option<String>,
+    },
+    /// Bring back what no apply can: power and cables
+    Mend,
     /// Run a command on a node (or `ct:101`); without one, read commands from standard input
     Shell {
         /// pve1, pve2, pve3 or ct:ID
@@ -57,8 +70,52 @@ pub fn run(args: &Args) -> u8 {
             }
             Err(why) => super::complain(crate::exit::FAILED, why),
         },
+        Command::Status { json } => status(&lab, *json),
+        Command::Break { name: None } => {
+            for (name, what, check_says) in breaks::list() {
+                println!("{name}\n    {what}\n    check: {check_says}\n");
+            }
+            crate::exit::OK
+        }
+        Command::Break { name: Some(name) } => done(lab.with(|world| breaks::cause(world, lab.files(), name))),
+        Command::Mend => done(lab.with(|world| {
+            let done = breaks::mend(world, lab.files())?;
+            Ok(if done.is_empty() {
+                "nothing is broken that an apply could not repair".into()
+            } else {
+                done.join("\n")
+            })
+        })),
         Command::Serve { port } => serve(&lab, *port),
         Command::Shell { node, command } => shell(&lab, node, command),
+    }
+}
+
+fn done(result: Result<Result<String, String>, LabError>) -> u8 {
+    match result {
+        Ok(Ok(text)) => {
+            println!("{text}");
+            crate::exit::OK
+        }
+        Ok(Err(why)) => super::complain(crate::exit::FAILED, why),
+        Err(why) => super::complain(crate::exit::FAILED, why),
+    }
+}
+
+fn status(lab: &Lab, json: bool) -> u8 {
+    match lab.status() {
+        Ok(status) if json => match serde_json::to_string_pretty(&status) {
+            Ok(text) => {
+                println!("{text}");
+                crate::exit::OK
+            }
+            Err(why) => super::complain(crate::exit::FAILED, why),
+        },
+        Ok(status) => {
+            print!("{}", status.text());
+            crate::exit::OK
+        }
+        Err(why) => super::complain(crate::exit::FAILED, why),
     }
 }
 
