@@ -29,6 +29,8 @@ pub mod filesystem;
 pub mod get_url;
 pub mod ha_group;
 pub mod ha_resource;
+pub mod ha_stop_fix;
+pub mod hookscript;
 pub mod lineinfile;
 mod lines;
 pub mod managed;

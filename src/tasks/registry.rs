@@ -112,6 +112,8 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::get_url::GetUrl>(),
     Kind::of::<super::ha_group::HaGroup>(),
     Kind::of::<super::ha_resource::HaResource>(),
+    Kind::of::<super::ha_stop_fix::HaStopFix>(),
+    Kind::of::<super::hookscript::Hookscript>(),
     Kind::of::<super::lineinfile::LineInFile>(),
     Kind::of::<super::modprobe::Modprobe>(),
     Kind::of::<super::mount::Mount>(),

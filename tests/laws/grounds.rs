@@ -117,6 +117,10 @@ fn package_lists(root: &Root) {
     root.dir("var/lib/dpkg");
 }
 
+fn old_ha_manager(root: &Root) {
+    root.file("usr/share/perl5/PVE/HA/Resources/PVECT.pm", "    my $params = {\n\tforceStop => 1,\n    };\n");
+}
+
 /// Sorted by kind.
 #[rustfmt::skip]
 pub static GROUNDS: &[(&str, Ground)] = &[
@@ -134,6 +138,8 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("get_url", rooted(etc).programs(stand_ins::downloads).ground()),
     ("ha_group", Ground::Lab),
     ("ha_resource", Ground::Lab),
+    ("ha_stop_fix", rooted(old_ha_manager).programs(stand_ins::old_pve).ground()),
+    ("hookscript", Ground::Lab),
     ("lineinfile", rooted(etc).ground()),
     ("modprobe", rooted(modules).programs(stand_ins::modprobe).ground()),
     ("mount", rooted(mount_table).programs(stand_ins::mount).ground()),

@@ -216,3 +216,13 @@ pub fn apt(root: PathBuf) -> Programs {
         }
     })
 }
+
+
+/// A node of Proxmox VE 5 as far as the HA manager goes.
+pub fn old_pve(_root: PathBuf) -> Programs {
+    Box::new(|argv, _stdin| match argv.first().map(String::as_str) {
+        Some("dpkg-query") => Some(Output::ok("installed 2.0-6\n")),
+        Some("systemctl") if argv.get(1).is_some_and(|verb| verb == "restart") => Some(Output::default()),
+        _ => None,
+    })
+}
