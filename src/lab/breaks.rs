@@ -1,11 +1,12 @@
-//! `converge lab break`: faults to be caused on nodes and in containers. DRBD's own are in `drbd`.
+//! `converge lab break`: faults to be caused on nodes and in containers. DRBD's own are in `drbd`, the
+//! cluster's in `api`.
 //!
 //! A fault changes the world as the real one would; it never touches what a check looks at only to be found.
 
 use super::commands::{Ctx, apt};
 use super::files::Files;
 use super::world::{LoadedModule, Place, World};
-use super::{drbd, guest, power};
+use super::{api, drbd, guest, power};
 
 /// One fault.
 pub struct Fault {
@@ -61,6 +62,12 @@ const FAULTS: &[Fault] = &[
         cause: node_down,
     },
     Fault {
+        name: "node-cut-off",
+        what: "The last node is cut off from corosync's network: /etc/pve is read-only there.",
+        check_says: "What must write to /etc/pve on that node is blocked: no quorum. `converge lab mend` reconnects it.",
+        cause: node_cut_off,
+    },
+    Fault {
         name: "apparmor-line-removed",
         what: "The mount rules are taken out of lxc-default-cgns on the last node.",
         check_says: "apparmor_lines drifts there. Apply writes them and reloads the profile.",
@@ -113,7 +120,7 @@ const FAULTS: &[Fault] = &[
 /// Every fault that can be caused: name, what is done, what a check says.
 pub fn list() -> Vec<(&'static str, &'static str, &'static str)> {
     let own = FAULTS.iter().map(|f| (f.name, f.what, f.check_says));
-    own.chain(drbd::BREAKS.iter().map(|b| (b.name, b.what, b.check_says))).collect()
+    own.chain(drbd::BREAKS.iter().map(|b| (b.name, b.what, b.check_says))).chain(api::faults::list()).collect()
 }
 
 /// Causes a fault; the text says what was done.
@@ -127,6 +134,9 @@ pub fn cause(world: &mut World, files: &Files, name: &str) -> Result<String, Str
     if let Some(fault) = drbd::BREAKS.iter().find(|b| b.name == name) {
         let done = (fault.cause)(world)?;
         return Ok(format!("{done}\nonly a person may decide: {}", fault.only_a_person));
+    }
+    if let Some(caused) = api::faults::cause(world, files, name) {
+        return caused;
     }
     let names: Vec<&str> = list().iter().map(|(n, _, _)| *n).collect();
     let near = names.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
@@ -270,6 +280,15 @@ fn node_down(world: &mut World, _files: &Files) -> Result<String, String> {
     let Some(node) = world.nodes_on().last().map(str::to_owned) else { return Err("every node is off".into()) };
     power::off(world, &node);
     Ok(format!("{node} is off; `converge lab mend` switches it on again"))
+}
+
+fn node_cut_off(world: &mut World, _files: &Files) -> Result<String, String> {
+    let node = last_idle(world)?;
+    if world.node(&node).cut_from_cluster {
+        return Err(format!("{node} is cut off already"));
+    }
+    world.node_mut(&node).cut_from_cluster = true;
+    Ok(format!("{node} sees only itself"))
 }
 
 fn apparmor_line_removed(world: &mut World, files: &Files) -> Result<String, String> {

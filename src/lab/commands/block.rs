@@ -29,14 +29,18 @@ fn filesystem(ctx: &Ctx, content: &Content) -> Option<Filesystem> {
 }
 
 /// Tags in blkid's order.
-fn tags(ctx: &Ctx, device: &DeviceRef, content: &Content) -> Vec<(&'static str, String)> {
+fn tags(ctx: &Ctx, device: &DeviceRef, content: &Content, usage: Option<&str>) -> Vec<(&'static str, String)> {
     if let DeviceRef::Plain(name) = device
+        && usage.is_none_or(|u| u.split(',').any(|u| u == "raid"))
         && drbd::has_metadata(ctx.world, &ctx.node_name(), name)
     {
         // Found at the end of the disk, and it wins over what lies before it.
         let uuid =
             format!("{:016x}", name.bytes().fold(0x75f9_64df_8c65_u64, |h, b| h.wrapping_mul(31) + u64::from(b)));
         return vec![("UUID", uuid), ("VERSION", "v09".into()), ("TYPE", "drbd".into()), ("USAGE", "raid".into())];
+    }
+    if usage.is_some_and(|u| !u.split(',').any(|u| u == "filesystem")) {
+        return Vec::new();
     }
     if let Content::Other(kind) = content {
         return vec![("TYPE", kind.clone())];
@@ -62,10 +66,11 @@ fn tags(ctx: &Ctx, device: &DeviceRef, content: &Content) -> Vec<(&'static str, 
 
 /// Exit 2: nothing was recognised, or the device did not open; with `-p` the second is told on standard error.
 pub fn blkid(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "po:s:c:ln:u:w:", &["probe", "output=", "match-tag=", "cache-file="]) {
-        Ok(options) => options,
-        Err(output) => return output,
-    };
+    let options =
+        match Options::parse(argv, "po:s:c:ln:u:w:", &["probe", "output=", "match-tag=", "cache-file=", "usages="]) {
+            Ok(options) => options,
+            Err(output) => return output,
+        };
     let low = options.has(&["p", "probe"]);
     let format = options.value(&["o", "output"]).unwrap_or("full").to_owned();
     let wanted = options.values(&["s", "match-tag"]);
@@ -84,7 +89,7 @@ pub fn blkid(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
                 continue;
             }
         };
-        let mut list = tags(ctx, &device, &content);
+        let mut list = tags(ctx, &device, &content, options.value(&["u", "usages"]));
         if !wanted.is_empty() {
             list.retain(|(k, _)| wanted.contains(k));
         }
@@ -381,7 +386,7 @@ pub fn wipefs(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
                 );
             }
         };
-        let list = tags(ctx, &device, &content);
+        let list = tags(ctx, &device, &content, None);
         let Some((_, kind)) = list.iter().find(|(k, _)| *k == "TYPE") else { continue };
         if options.has(&["a", "all"]) && !options.has(&["n", "no-act"]) {
             return not_simulated(argv, "wiping signatures");
@@ -426,7 +431,7 @@ pub fn lsblk(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
             return Output::failed(32, format!("lsblk: {path}: not a block device\n"));
         };
         let content = look(ctx, &path).map(|(_, c)| c).unwrap_or_default();
-        let list = tags(ctx, &device, &content);
+        let list = tags(ctx, &device, &content, None);
         let tag = |key: &str| list.iter().find(|(k, _)| *k == key).map(|(_, v)| v.clone()).unwrap_or_default();
         let size = device::size_kib(ctx.world, &ctx.node_name(), &device);
         let mut cells = Vec::new();

@@ -4,7 +4,7 @@ use super::options::Options;
 use super::{Ctx, not_simulated};
 use crate::host::{FileKind, Output};
 use crate::lab::files::FileError;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 fn fail(argv: &[String], what: &str, error: &FileError) -> Output {
     Output::failed(1, format!("{}: {what} '{}': {}\n", argv[0], error.path, error.text))
@@ -372,21 +372,71 @@ pub fn test(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     Output { rc: i32::from(holds == negated), ..Output::default() }
 }
 
-/// `sha256sum FILE…`; also the check of a list on standard input with `-c`.
-pub fn sha256sum(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
-    let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let options = match Options::parse(argv, "bcz", &["check", "status", "quiet"]) {
-        Ok(options) if !options.has(&["c", "check"]) => options,
-        Ok(_) => return not_simulated(argv, "checking lists"),
+/// `sha256sum` and `sha512sum`: sums of files, and lists of them checked with `-c`.
+pub fn hash_sum(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
+    let program = argv[0].rsplit('/').next().unwrap_or_default();
+    let hex = |bytes: &[u8]| -> String {
+        let digest =
+            if program == "sha512sum" { Sha512::digest(bytes).to_vec() } else { Sha256::digest(bytes).to_vec() };
+        digest.iter().map(|b| format!("{b:02x}")).collect()
+    };
+    let options = match Options::parse(argv, "bcz", &["check", "status", "quiet", "strict"]) {
+        Ok(options) => options,
         Err(output) => return output,
     };
-    if options.rest.is_empty() {
-        return Output::ok(format!("{}  -\n", hex(stdin.unwrap_or_default())));
-    }
     let mut output = Output::default();
+    if options.has(&["c", "check"]) {
+        let list = match options.rest.first().map(String::as_str) {
+            None | Some("-") => String::from_utf8_lossy(stdin.unwrap_or_default()).into_owned(),
+            Some(path) => match read(ctx, argv, path) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Err(output) => return output,
+            },
+        };
+        for line in list.lines() {
+            let Some((sum, path)) = line.split_once(' ') else {
+                return Output::failed(
+                    1,
+                    format!(
+                        "{program}: -: no properly formatted checksum lines found
+"
+                    ),
+                );
+            };
+            let path = path.trim_start().trim_start_matches('*');
+            let (word, bad) = match read(ctx, argv, path) {
+                Ok(bytes) if hex(&bytes).eq_ignore_ascii_case(sum) => ("OK", false),
+                Ok(_) => ("FAILED", true),
+                Err(_) => ("FAILED open or read", true),
+            };
+            output.stdout.push_str(&format!(
+                "{path}: {word}
+"
+            ));
+            if bad {
+                output.rc = 1;
+                output.stderr = format!(
+                    "{program}: WARNING: 1 computed checksum did NOT match
+"
+                );
+            }
+        }
+        return output;
+    }
+    if options.rest.is_empty() {
+        return Output::ok(format!(
+            "{}  -
+",
+            hex(stdin.unwrap_or_default())
+        ));
+    }
     for path in &options.rest {
         match read(ctx, argv, path) {
-            Ok(bytes) => output.stdout.push_str(&format!("{}  {path}\n", hex(&bytes))),
+            Ok(bytes) => output.stdout.push_str(&format!(
+                "{}  {path}
+",
+                hex(&bytes)
+            )),
             Err(error) => {
                 output.stderr.push_str(&error.stderr);
                 output.rc = 1;

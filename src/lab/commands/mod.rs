@@ -260,7 +260,8 @@ const PROGRAMS: &[(&str, Needs, Program)] = {
         ("rmmod", ANode, modules::rmmod),
         ("rpc.nfsd", Package("nfs-kernel-server"), services::rpc_nfsd),
         ("sh", Nothing, shell::sh),
-        ("sha256sum", Nothing, files::sha256sum),
+        ("sha256sum", Nothing, files::hash_sum),
+        ("sha512sum", Nothing, files::hash_sum),
         ("sleep", Nothing, misc::sleep),
         ("sort", Nothing, text::sort),
         ("stat", Nothing, files::stat),
@@ -279,6 +280,7 @@ const PROGRAMS: &[(&str, Needs, Program)] = {
         ("uname", Nothing, misc::uname),
         ("uniq", Nothing, text::sort),
         ("wc", Nothing, text::wc),
+        ("wget", Package("wget"), web::wget),
         ("which", Nothing, misc::which_program),
         ("wipefs", ANode, block::wipefs),
     ]

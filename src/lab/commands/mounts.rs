@@ -132,7 +132,7 @@ pub fn mountpoint(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Outp
 }
 
 pub fn mount(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
-    let options = match Options::parse(argv, "t:o:ar", &["types=", "options=", "all", "mkdir"]) {
+    let options = match Options::parse(argv, "t:o:arT:", &["types=", "options=", "all", "mkdir", "fstab="]) {
         Ok(options) => options,
         Err(output) => return output,
     };
@@ -144,7 +144,7 @@ pub fn mount(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
                 .collect::<String>(),
         );
     }
-    let fstab = fstab(ctx);
+    let fstab = fstab(ctx, options.value(&["T", "fstab"]).unwrap_or("/etc/fstab"));
     if options.has(&["a", "all"]) {
         let mut output = Output::default();
         for entry in &fstab {
@@ -182,8 +182,8 @@ pub fn mount(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     mount_one(ctx, &wanted)
 }
 
-fn fstab(ctx: &Ctx) -> Vec<Mount> {
-    let text = ctx.text("/etc/fstab").unwrap_or_default();
+fn fstab(ctx: &Ctx, path: &str) -> Vec<Mount> {
+    let text = ctx.text(path).unwrap_or_default();
     text.lines()
         .filter_map(|line| {
             let mut words = line.split('#').next()?.split_whitespace();

@@ -67,6 +67,15 @@ impl Look {
 pub fn show(ctx: &Ctx, units: &[String], options: &Options) -> Output {
     let wanted: Vec<&str> = options.values(&["p", "property"]).iter().flat_map(|v| v.split(',')).collect();
     let mut text = String::new();
+    // A pattern asks about units in memory: those that run or failed.
+    let mut units = units.to_vec();
+    if units.iter().any(|u| u.contains('*')) {
+        let mut known: std::collections::BTreeSet<String> =
+            unit::all(ctx).into_iter().filter(|n| !n.contains("@.")).collect();
+        known.extend(ctx.system().units.keys().cloned());
+        let patterns = std::mem::take(&mut units);
+        units = known.into_iter().filter(|n| matches(n, &patterns) && look(ctx, n).active != "inactive").collect();
+    }
     for (n, name) in units.iter().enumerate() {
         if n > 0 {
             text.push('\n');
@@ -111,6 +120,10 @@ fn properties(ctx: &Ctx, name: &str, timestamp: Option<&str>) -> Vec<(&'static s
             ("MainPID", pid.to_string()),
             ("Result", if look.run.failed { "exit-code" } else { "success" }.to_owned()),
             ("NRestarts", "0".to_owned()),
+            (
+                "RemainAfterExit",
+                if value("Service", "RemainAfterExit") == "yes" { "yes" } else { "no" }.to_owned(),
+            ),
             ("ExecMainStartTimestamp", stamp(since)),
             ("ExecMainStartTimestampMonotonic", (monotonic(ctx, since)).to_string()),
             ("ExecMainPID", pid.to_string()),
