@@ -120,10 +120,7 @@ fn properties(ctx: &Ctx, name: &str, timestamp: Option<&str>) -> Vec<(&'static s
             ("MainPID", pid.to_string()),
             ("Result", if look.run.failed { "exit-code" } else { "success" }.to_owned()),
             ("NRestarts", "0".to_owned()),
-            (
-                "RemainAfterExit",
-                if value("Service", "RemainAfterExit") == "yes" { "yes" } else { "no" }.to_owned(),
-            ),
+            ("RemainAfterExit", if value("Service", "RemainAfterExit") == "yes" { "yes" } else { "no" }.to_owned()),
             ("ExecMainStartTimestamp", stamp(since)),
             ("ExecMainStartTimestampMonotonic", (monotonic(ctx, since)).to_string()),
             ("ExecMainPID", pid.to_string()),
