@@ -20,7 +20,7 @@ pub fn check<P: Probe>(task: &dyn AnyTask, preview: &Preview<P>) -> HostResult {
     preview.begin();
     let verdict = task.look_and_decide(preview);
     let reasons = preview.reasons();
-    let mut result = judge(task.touches(), verdict, &reasons, preview);
+    let mut result = judge(task, verdict, &reasons, preview);
     result.provisional = reasons;
     result.predicted = matches!(result.status, Status::Drifted | Status::Skipped);
     result
@@ -29,7 +29,7 @@ pub fn check<P: Probe>(task: &dyn AnyTask, preview: &Preview<P>) -> HostResult {
 /// What a look under predictions says: a verdict that rests on doubts and is no plain yes or drift becomes
 /// "would change, provisionally", because an apply gets further than this preview can see.
 fn judge<P: Probe>(
-    touches: Touches,
+    task: &dyn AnyTask,
     verdict: Result<Verdict, LookError>,
     reasons: &[String],
     preview: &Preview<P>,
@@ -59,10 +59,10 @@ fn judge<P: Probe>(
                 Ok(verdict) => HostResult::of(verdict).summary,
                 Err(error) => error.to_string(),
             };
-            if touches == Touches::Nothing {
+            if task.touches() == Touches::Nothing {
                 HostResult::new(Status::Skipped, format!("cannot be known yet (now: {now})"))
             } else {
-                preview.unsettle_all("an earlier task whose effect is unknown");
+                preview.unsettle_all(task.kind());
                 HostResult::new(Status::Drifted, format!("would be changed (now: {now})"))
             }
         }

@@ -5,7 +5,7 @@ use super::prepare::{Prepared, Ready};
 use super::task::{unready, wire};
 use super::{Fleet, Mode};
 use crate::event::{Event, Outcome};
-use crate::host::{LookError, Output, Step, StepError};
+use crate::host::{Action, Effect, LookError, Output, Step, StepError};
 use crate::link::LinkError;
 use crate::playbook::TaskDef;
 use crate::tasks::{After, Change, Decision, Meanwhile, Observation, Touches, Verdict};
@@ -267,7 +267,9 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             Decision::Ok(why) if changed => (Status::Changed, why.clone()),
             Decision::Ok(why) => (Status::Ok, why.clone()),
             Decision::Blocked(why) | Decision::Failed(why) if doubtful => {
-                (Status::Drifted, format!("would be changed (now: {why})"))
+                let words = format!("would be changed (now: {why})");
+                self.unsettle(host);
+                (Status::Drifted, words)
             }
             Decision::Blocked(why) => (Status::Blocked, why.clone()),
             Decision::Failed(why) => (Status::Failed, why.clone()),
@@ -279,6 +281,15 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             Decision::Drift(change) => (Status::Drifted, change.summary.clone()),
         };
         self.end(host, status, words, &verdict);
+    }
+
+    /// Tells the host's preview that this task would have done something that cannot be foretold.
+    fn unsettle(&mut self, host: &str) {
+        let effect = Effect::UnsettlesAll { what: self.def.kind.name.to_owned() };
+        let step = Step::from(Action::Sleep { seconds: 0 }).effect(effect);
+        if let Err(error) = self.perform(host, &[step], &[]) {
+            self.fleet.note(format!("{host}: {error}"));
+        }
     }
 
     fn end(&mut self, host: &str, status: Status, words: String, verdict: &Verdict) {

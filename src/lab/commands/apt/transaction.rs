@@ -269,7 +269,12 @@ fn install(ctx: &mut Ctx, offer: &Offer, auto: bool) -> Result<(), String> {
         if path.starts_with("/etc/") && ctx.exists(path) {
             continue;
         }
-        ctx.writer().ship(path, text.as_bytes(), *mode).map_err(|e| e.to_string())?;
+        let mut writer = ctx.writer();
+        let shipped = match path.strip_suffix('/') {
+            Some(directory) => writer.create_dir_all(directory),
+            None => writer.ship(path, text.as_bytes(), *mode),
+        };
+        shipped.map_err(|e| e.to_string())?;
     }
     if offer.name == "drbd-dkms" && !ctx.in_container() {
         // Builds of another version of the source are gone with it.
