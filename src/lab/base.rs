@@ -145,6 +145,7 @@ pub fn partuuid(index: u32) -> String {
 }
 
 const NODE_DIRS: &[&str] = &[
+    "etc/nfs.conf.d",
     "etc/apt/keyrings",
     "etc/apt/sources.list.d",
     "etc/apt/preferences.d",
@@ -265,7 +266,7 @@ fn node_files(world: &World, name: &str) -> BTreeMap<String, String> {
         (text("usr/share/perl5/PVE/HA/Resources/PVECT.pm"), text(PVECT_PM)),
     ]);
     files.extend(apt_sources(world.flavour, code).into_iter().map(|(p, t)| (p.to_owned(), t)));
-    let shipped = units::CHRONY.iter().chain(units::NFS_COMMON);
+    let shipped = units::CHRONY.iter().chain(units::NFS_COMMON).filter(|(path, _)| !path.ends_with('/'));
     files.extend(shipped.map(|(p, t)| (p.trim_start_matches('/').to_owned(), (*t).to_owned())));
     files.extend(unit_files(units::NODE_UNITS));
     files

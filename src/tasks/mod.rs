@@ -176,6 +176,12 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
     /// Decides on what was seen. Pure: no host, clock, random or log.
     fn decide(&self, seen: &Self::Seen) -> Verdict;
 
+    /// When a check cannot look yet (the package or container is only predicted): whether an apply is more likely to
+    /// find something to change. The answer is reported as provisional either way.
+    fn expects_change(&self) -> bool {
+        Self::TOUCHES != Touches::Nothing
+    }
+
     /// Decides over all hosts of the play at once. A host that could not be asked is there as an error.
     /// Hosts that get no verdict have no result. `Touches::Cluster` answers with the key `cluster` alone.
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
@@ -201,6 +207,7 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
 pub trait AnyTask: Send + Sync {
     fn kind(&self) -> &'static str;
     fn touches(&self) -> Touches;
+    fn expects_change(&self) -> bool;
     fn to_json(&self) -> Json;
     fn check_args(&self) -> Vec<ArgFault>;
     fn resolve(&mut self, from: &dyn Workstation) -> Result<(), ResolveError>;
@@ -218,6 +225,10 @@ impl<T: Task> AnyTask for T {
 
     fn touches(&self) -> Touches {
         T::TOUCHES
+    }
+
+    fn expects_change(&self) -> bool {
+        Task::expects_change(self)
     }
 
     fn to_json(&self) -> Json {

@@ -125,6 +125,14 @@ impl Task for Systemd {
 ";
     type Seen = Seen;
 
+    /// Debian's packages enable and start what they bring; instances of templates, and DRBD's units, are left off.
+    fn expects_change(&self) -> bool {
+        let running = !matches!(self.state, None | Some(State::Started));
+        let off = self.enabled == Some(false) || self.masked == Some(true);
+        let left_off = |name: &String| name.contains('@') || name.starts_with("drbd");
+        running || off || self.name.as_ref().is_some_and(left_off)
+    }
+
     fn check_args(&self) -> Vec<ArgFault> {
         let wants = self.state.is_some() || self.enabled.is_some() || self.masked.is_some();
         let mut faults = Vec::new();
