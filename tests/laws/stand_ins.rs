@@ -217,7 +217,6 @@ pub fn apt(root: PathBuf) -> Programs {
     })
 }
 
-
 /// A node of Proxmox VE 5 as far as the HA manager goes.
 pub fn old_pve(_root: PathBuf) -> Programs {
     Box::new(|argv, _stdin| match argv.first().map(String::as_str) {
