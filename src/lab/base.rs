@@ -95,6 +95,10 @@ fn write_tree(root: std::path::PathBuf, tree: &BTreeMap<String, String>, dirs: &
     }
     for (path, text) in tree {
         let real = root.join(path);
+        if path.ends_with('/') {
+            std::fs::create_dir_all(&real)?;
+            continue;
+        }
         if let Some(parent) = real.parent() {
             std::fs::create_dir_all(parent)?;
         }

@@ -265,6 +265,10 @@ fn install(ctx: &mut Ctx, offer: &Offer, auto: bool) -> Result<(), String> {
             .map_err(|e| e.to_string())?;
     }
     for (path, text, mode) in &offer.files {
+        if path.ends_with('/') {
+            ctx.writer().create_dir_all(path).map_err(|e| e.to_string())?;
+            continue;
+        }
         // Configuration that is there stays, as dpkg keeps what an administrator changed or left.
         if path.starts_with("/etc/") && ctx.exists(path) {
             continue;

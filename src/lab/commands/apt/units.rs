@@ -76,6 +76,8 @@ pub const NFS_KERNEL_SERVER: &[(&str, &str)] = &[
 ];
 
 pub const NFS_COMMON: &[(&str, &str)] = &[
+    // A directory, as the package ships it.
+    ("/etc/nfs.conf.d/", ""),
     (
         "/etc/nfs.conf",
         "#\n# This is a general configuration for the\n# NFS daemons and tools\n#\n[general]\npipefs-directory=/run/rpc_pipefs\n#\n[nfsd]\n# debug=0\n# threads=8\n# host=\n# port=0\n# vers3=y\n# vers4=y\n",
