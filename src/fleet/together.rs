@@ -146,6 +146,10 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             if self.fleet.mode == Mode::Check || (!acted && wait.is_none()) {
                 break;
             }
+            // Deadlines count time in which nothing moved: another host's long step is no reason to give up.
+            if acted {
+                waiting.clear();
+            }
             if !acted && let Some(seconds) = wait {
                 std::thread::sleep(Duration::from_secs(seconds));
             }
