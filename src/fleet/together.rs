@@ -146,6 +146,10 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             if self.fleet.mode == Mode::Check || (!acted && wait.is_none()) {
                 break;
             }
+            // Deadlines count time in which nothing moved: another host's long step is no reason to give up.
+            if acted {
+                waiting.clear();
+            }
             if !acted && let Some(seconds) = wait {
                 std::thread::sleep(Duration::from_secs(seconds));
             }
@@ -224,38 +228,41 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
         }
     }
 
-    /// Sends runs of steps with the same target to that target, in order.
+    /// Sends runs of steps with the same target to that target, in order. The handlers are noted on the host that the
+    /// verdict is for, wherever the first step acts.
     fn perform(&mut self, host: &str, steps: &[Step], notify: &[String]) -> Result<Vec<Output>, StepError> {
+        if !notify.is_empty() {
+            self.send_steps(host, Vec::new(), notify.to_vec())?;
+        }
         let mut outputs = Vec::new();
-        let mut notify = notify.to_vec();
         for run in steps.chunk_by(|a, b| a.on == b.on) {
             let target = run[0].on.clone().unwrap_or_else(|| host.to_owned());
-            let steps: Vec<Step> = run.iter().cloned().map(|s| Step { on: None, ..s }).collect();
-            let request = Request::Perform { steps, notify: std::mem::take(&mut notify) };
-            let may_come = self.fleet.may_come(&target);
-            let sent = self.fleet.hosts.send(&target, may_come, &request);
-            let (reporter, task) = (&mut *self.fleet.reporter, self.name);
-            let answer = sent.and_then(|()| {
-                self.fleet.hosts.answer(&target, &mut |message, fraction| {
-                    let (host, task) = (target.clone(), task.to_owned());
-                    reporter.event(&Event::Progress { host, task, message, fraction });
-                })
-            });
-            match answer {
-                Ok(Response::Perform { result, .. }) => outputs.extend(result?),
-                Ok(Response::Error { message }) => {
-                    return Err(StepError::Failed { what: target, why: message });
-                }
-                Ok(other) => {
-                    return Err(StepError::Failed { what: target, why: format!("unexpected answer {other:?}") });
-                }
-                Err(error) => {
-                    self.fleet.hosts.lose(&target, &error);
-                    return Err(StepError::Look(unreachable(&target, &error)));
-                }
-            }
+            let steps = run.iter().cloned().map(|s| Step { on: None, ..s }).collect();
+            outputs.extend(self.send_steps(&target, steps, Vec::new())?);
         }
         Ok(outputs)
+    }
+
+    fn send_steps(&mut self, target: &str, steps: Vec<Step>, notify: Vec<String>) -> Result<Vec<Output>, StepError> {
+        let may_come = self.fleet.may_come(target);
+        let sent = self.fleet.hosts.send(target, may_come, &Request::Perform { steps, notify });
+        let (reporter, task) = (&mut *self.fleet.reporter, self.name);
+        let answer = sent.and_then(|()| {
+            self.fleet.hosts.answer(target, &mut |message, fraction| {
+                let (host, task) = (target.to_owned(), task.to_owned());
+                reporter.event(&Event::Progress { host, task, message, fraction });
+            })
+        });
+        let failed = |why: String| StepError::Failed { what: target.to_owned(), why };
+        match answer {
+            Ok(Response::Perform { result, .. }) => result,
+            Ok(Response::Error { message }) => Err(failed(message)),
+            Ok(other) => Err(failed(format!("unexpected answer {other:?}"))),
+            Err(error) => {
+                self.fleet.hosts.lose(target, &error);
+                Err(StepError::Look(unreachable(target, &error)))
+            }
+        }
     }
 
     /// A verdict that wants no change.

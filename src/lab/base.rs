@@ -95,6 +95,10 @@ fn write_tree(root: std::path::PathBuf, tree: &BTreeMap<String, String>, dirs: &
     }
     for (path, text) in tree {
         let real = root.join(path);
+        if path.ends_with('/') {
+            std::fs::create_dir_all(&real)?;
+            continue;
+        }
         if let Some(parent) = real.parent() {
             std::fs::create_dir_all(parent)?;
         }
@@ -145,7 +149,6 @@ pub fn partuuid(index: u32) -> String {
 }
 
 const NODE_DIRS: &[&str] = &[
-    "etc/nfs.conf.d",
     "etc/apt/keyrings",
     "etc/apt/sources.list.d",
     "etc/apt/preferences.d",
@@ -266,7 +269,7 @@ fn node_files(world: &World, name: &str) -> BTreeMap<String, String> {
         (text("usr/share/perl5/PVE/HA/Resources/PVECT.pm"), text(PVECT_PM)),
     ]);
     files.extend(apt_sources(world.flavour, code).into_iter().map(|(p, t)| (p.to_owned(), t)));
-    let shipped = units::CHRONY.iter().chain(units::NFS_COMMON).filter(|(path, _)| !path.ends_with('/'));
+    let shipped = units::CHRONY.iter().chain(units::NFS_COMMON);
     files.extend(shipped.map(|(p, t)| (p.trim_start_matches('/').to_owned(), (*t).to_owned())));
     files.extend(unit_files(units::NODE_UNITS));
     files

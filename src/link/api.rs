@@ -5,6 +5,7 @@
 use crate::host::{Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
 use crate::pve::{self, Client, TaskEnd, Upid};
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,20 @@ impl ApiHost {
     /// there is something to keep.
     pub fn new(client: Client, state: &Path) -> Self {
         Self { client, name: "cluster".into(), journal: state.join("handlers.json") }
+    }
+
+    /// A PUT of a container's configuration can answer 500 and be written all the same (a bridge that does not exist),
+    /// and a connection can end before the answer. What stands there now tells.
+    fn was_written(&self, method: pve::Method, path: &str, params: &BTreeMap<String, String>) -> bool {
+        if method != pve::Method::Put || !(path.contains("/lxc/") && path.ends_with("/config")) {
+            return false;
+        }
+        let Ok(config) = self.client.get::<&str, &str>(path, []) else { return false };
+        params.iter().all(|(key, value)| match key.as_str() {
+            "digest" => true,
+            "delete" => pve::values::list(value).into_iter().all(|gone| config.get(gone).is_none()),
+            _ => pve::values::same(key, value, config.get(key)),
+        })
     }
 
     fn no_files(path: &Path) -> LookError {
@@ -112,7 +127,12 @@ impl Host for ApiHost {
                     what: "the Proxmox API".into(),
                     why: with_advice(e.to_string(), &e),
                 };
-                let answer = self.client.write(method, path, params).map_err(failed)?;
+                let answer = match self.client.write(method, path, params) {
+                    Err(error) if error.retry() == pve::Retry::LookFirst && self.was_written(method, path, params) => {
+                        return Ok(Output { stderr: error.to_string(), ..Output::default() });
+                    }
+                    answer => answer.map_err(failed)?,
+                };
                 let upid = answer.as_str().and_then(|text| text.parse::<Upid>().ok());
                 let mut output = Output::ok(pve::values::text(&answer).unwrap_or_default());
                 if let (Some(upid), Some(seconds)) = (upid, *wait_s)

@@ -247,6 +247,7 @@ impl<'l, 'a> Verifier<'l, 'a> {
             }
             self.tell(fault);
         }
+        self.fields_in_text(task);
         let expressions = EXPRESSIONS.iter().find(|(kind, _)| *kind == task.kind.name).map(|(_, field)| *field);
         match task.args.entries() {
             None => self.node(&task.args, false),
@@ -262,6 +263,22 @@ impl<'l, 'a> Verifier<'l, 'a> {
             }
         }
         self.file(task);
+    }
+
+    /// Ansible takes `creates=/x` out of a command's text. Here the text is the command, so it would be an argument.
+    fn fields_in_text(&mut self, task: &TaskDef) {
+        let (Some(_), Some(text)) = (task.kind.free_form, task.args.as_str()) else { return };
+        let fields = ["creates", "removes", "chdir", "executable", "stdin", "warn"];
+        let found = text.split_whitespace().find_map(|word| {
+            let (name, value) = word.split_once('=')?;
+            fields.contains(&name).then_some((word, name, value))
+        });
+        if let Some((word, name, value)) = found {
+            let at = word.as_ptr() as usize - text.as_ptr() as usize;
+            let place = within(self.loader.sources, task.args.span, text, at..at + word.len());
+            let fault = Fault::new(place, format!("`{name}` would be part of the command"));
+            self.tell(fault.help(format!("write it beside: `args: {{{name}: {value}}}`")));
+        }
     }
 
     /// A field that is an expression, or a list of them.

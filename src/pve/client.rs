@@ -187,4 +187,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

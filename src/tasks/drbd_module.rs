@@ -31,9 +31,11 @@ pub struct DrbdModule {
     pub persistent: bool,
 }
 
+/// What the module shall be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// The module is in the kernel.
     #[default]
     Loaded,
 }

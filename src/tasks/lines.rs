@@ -98,8 +98,25 @@ pub(super) fn pattern_fault(
     multi_line: bool,
     dot_all: bool,
 ) -> Option<ArgFault> {
-    let error = pattern(text?, multi_line, dot_all).err()?;
-    Some(ArgFault::at(field, error))
+    // A playbook of a thousand tasks has some few patterns, and compiling one costs more than reading its task.
+    thread_local! {
+        static RIGHT: std::cell::RefCell<std::collections::HashSet<String>> = Default::default();
+    }
+    let key = format!("{multi_line}{dot_all}{}", text?);
+    if RIGHT.with_borrow(|right| right.contains(&key)) {
+        return None;
+    }
+    match pattern(text?, multi_line, dot_all) {
+        Err(error) => Some(ArgFault::at(field, error)),
+        Ok(_) => {
+            RIGHT.with_borrow_mut(|right| {
+                if right.len() < 1000 {
+                    right.insert(key);
+                }
+            });
+            None
+        }
+    }
 }
 
 /// The text of a file to edit; `None`: there is none. `Err`: it cannot be edited as text.

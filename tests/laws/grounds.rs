@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 pub enum Ground {
     /// A directory that stands for a node.
     Rooted(Rooted),
-    /// Decided over several hosts or the cluster's API; its laws run on the embedded cluster.
-    Lab,
+    /// A play on the embedded cluster, through the whole program: what looks at several hosts, at the API, or needs
+    /// more of a node than stand-ins can play.
+    Lab(Lab),
+    /// Needs a file system, a container or its export on the cluster; its own tests play check, apply and apply again.
+    Elsewhere,
+}
+
+pub struct Lab {
+    pub hosts: &'static str,
+    /// Plays that lay out what the example needs; none: a fresh cluster will do.
+    pub before: &'static [&'static str],
 }
 
 pub struct Rooted {
@@ -59,6 +68,10 @@ impl Rooted {
     const fn ground(self) -> Ground {
         Ground::Rooted(self)
     }
+}
+
+const fn lab(hosts: &'static str, before: &'static [&'static str]) -> Ground {
+    Ground::Lab(Lab { hosts, before })
 }
 
 fn etc(root: &Root) {
@@ -121,6 +134,30 @@ fn old_ha_manager(root: &Root) {
     root.file("usr/share/perl5/PVE/HA/Resources/PVECT.pm", "    my $params = {\n\tforceStop => 1,\n    };\n");
 }
 
+/// The lab's own archive key, as in `playbooks/vars/drbd-nfs.yml`.
+const DRBD_INSTALLED: &str = "\
+- hosts: nodes
+  tasks:
+    - apt_repository:
+        name: linbit
+        uris: http://packages.linbit.com/proxmox/
+        suites: proxmox-9
+        components: drbd-9
+        key_url: https://packages.linbit.com/package-signing-pubkey.asc
+        key_sha256: b01152fb16bfe54a2589bc8ec8fa360fe75d669646fe158784b753230bd06ec0
+    - apt:
+        name: [proxmox-default-headers, proxmox-headers-6.17.4-1-pve, drbd-dkms, drbd-utils]
+        update_cache: true
+";
+
+/// DRBD 9 is in the kernel.
+const DRBD_LOADED: &str = "\
+- hosts: nodes
+  tasks:
+    - drbd_module:
+        version: \"9\"
+";
+
 /// Sorted by kind.
 #[rustfmt::skip]
 pub static GROUNDS: &[(&str, Ground)] = &[
@@ -132,21 +169,24 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("command", rooted(etc).programs(stand_ins::coreutils).ground()),
     ("copy", rooted(etc).ground()),
     ("debug", rooted(bare).ground()),
+    ("drbd_global", lab("nodes", &[DRBD_INSTALLED])),
+    ("drbd_module", lab("nodes", &[DRBD_INSTALLED])),
+    ("drbd_resource", lab("nodes", &[DRBD_INSTALLED, DRBD_LOADED])),
     ("fail", rooted(bare).fails().ground()),
     ("file", rooted(etc).ground()),
     ("filesystem", rooted(empty_drbd_device).programs(stand_ins::drbd_device).ground()),
     ("get_url", rooted(etc).programs(stand_ins::downloads).ground()),
-    ("ha_group", Ground::Lab),
-    ("ha_resource", Ground::Lab),
+    ("ha_group", Ground::Elsewhere),
+    ("ha_resource", Ground::Elsewhere),
     ("ha_stop_fix", rooted(old_ha_manager).programs(stand_ins::old_pve).ground()),
-    ("hookscript", Ground::Lab),
+    ("hookscript", Ground::Elsewhere),
     ("lineinfile", rooted(etc).ground()),
     ("modprobe", rooted(modules).programs(stand_ins::modprobe).ground()),
     ("mount", rooted(mount_table).programs(stand_ins::mount).ground()),
     ("pause", rooted(bare).ground()),
-    ("pct", Ground::Lab),
-    ("pve_storage", Ground::Lab),
-    ("pve_template", Ground::Lab),
+    ("pct", Ground::Elsewhere),
+    ("pve_storage", Ground::Elsewhere),
+    ("pve_template", lab("cluster", &[])),
     ("replace", rooted(etc).ground()),
     ("set_fact", rooted(bare).ground()),
     ("setup", rooted(bare).programs(stand_ins::coreutils).ground()),

@@ -4,12 +4,15 @@
 //! A new kind needs one line in `grounds.rs`; without it `every_kind_has_a_ground` fails.
 
 mod grounds;
+mod lab;
 mod stand_ins;
 
+use converge::diagnostic::Sources;
 use converge::engine;
 use converge::host::{Host, Local, Preview};
 use converge::tasks::{AnyTask, KINDS, ResolveError, Touches, Workstation, registry};
 use converge::wire::{HostResult, Status};
+use converge::yaml;
 use grounds::{GROUNDS, Ground, Rooted};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -39,15 +42,19 @@ impl Workstation for Desk {
 
 /// The tasks of an example, without what they need from the workstation.
 fn tasks(kind: &registry::Kind) -> Vec<Box<dyn AnyTask>> {
-    let list: Json = serde_yaml::from_str(kind.example).unwrap_or_else(|e| panic!("{}: {e}", kind.name));
-    let items = list.as_array().unwrap_or_else(|| panic!("the example of {} is no list of tasks", kind.name));
+    let mut sources = Sources::default();
+    let file = sources.add(format!("{}.yml", kind.name), kind.example);
+    let list = yaml::parse(&sources, file).unwrap_or_else(|faults| panic!("{}", sources.show(&faults, false)));
+    let items = list.items().unwrap_or_else(|| panic!("the example of {} is no list of tasks", kind.name));
     items
         .iter()
         .map(|item| {
-            let entries = item.as_object().expect("a task is a mapping");
-            let named = entries.iter().find_map(|(key, args)| Some((registry::find(key)?, args)));
+            let entries = item.entries().expect("a task is a mapping");
+            let named = entries.iter().find_map(|(key, args)| Some((registry::find(key.as_str()?)?, args)));
             let (found, args) = named.unwrap_or_else(|| panic!("the example of {} names no kind", kind.name));
-            (found.from_json)(args.clone()).unwrap_or_else(|e| panic!("{}: {e}", kind.name))
+            let faults = (found.check)(args);
+            assert!(faults.is_empty(), "{}", sources.show(&faults, false));
+            (found.decode)(args).unwrap_or_else(|faults| panic!("{}", sources.show(&faults, false)))
         })
         .collect()
 }
@@ -98,7 +105,7 @@ impl Place {
 }
 
 /// Everything that can be seen of a tree: type and mode, time of change in nanoseconds, content or link target.
-fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
+pub fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
     use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
     let mut all = BTreeMap::new();
     let mut open = vec![dir.to_path_buf()];

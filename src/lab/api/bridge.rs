@@ -12,8 +12,8 @@ use crate::host::{FileKind, Method};
 use crate::lab::commands::Ctx;
 use crate::lab::device::{self, BlockDevice, Content, Filesystem, OpenError};
 use crate::lab::files::{Files, View, Writer};
-use crate::lab::guest;
 use crate::lab::world::{Flavour, Place, World};
+use crate::lab::{guest, power};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -260,6 +260,10 @@ impl Site for LabSite<'_> {
 
     fn quorate(&self, node: &str) -> bool {
         self.world.quorate(node)
+    }
+
+    fn fence(&mut self, node: &str) {
+        power::off(self.world, node);
     }
 
     fn start_guest(&mut self, node: &str, vmid: u32, rootfs: &Rootfs, log: &mut Vec<String>) -> Worked<()> {

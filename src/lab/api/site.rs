@@ -72,6 +72,8 @@ pub trait Site {
     fn running(&self, vmid: u32) -> Option<RunningGuest>;
     /// Whether the node sees a majority of the cluster.
     fn quorate(&self, node: &str) -> bool;
+    /// The watchdog resets a node that lost the cluster: nothing on it runs any more.
+    fn fence(&mut self, node: &str);
     /// Mounts the root file system and lets the container run.
     fn start_guest(&mut self, node: &str, vmid: u32, rootfs: &Rootfs, log: &mut Vec<String>) -> Worked<()>;
     /// Ends the container and unmounts.

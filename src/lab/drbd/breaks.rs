@@ -22,7 +22,7 @@ pub const BREAKS: &[Break] = &[
     Break {
         name: "link-cut",
         what: "The replication cable between the Primary and the last Secondary is cut.",
-        check_says: "drbd_resource drifts on both ends: the peer is Connecting, and the node that the Primary cannot reach \
+        check_says: "drbd_resource is blocked on both ends and points at the network: the peer is Connecting, and the node that the Primary cannot reach \
                      is Outdated as soon as something was written. The third node keeps quorum for both, so the service goes on.",
         only_a_person: "Nothing about data: when the cable is mended, the Outdated node catches up by itself. No `adjust` \
                         can mend a cable.",
@@ -32,7 +32,7 @@ pub const BREAKS: &[Break] = &[
         name: "node-isolated",
         what: "All replication cables of the node that is Primary (or of the first node) are cut.",
         check_says: "That node has no quorum: with `on-no-quorum io-error` its writes fail and the container there must end, \
-                     so that another node can take over. The others report it as Connecting.",
+                     so that another node can take over. drbd_resource is blocked everywhere: the others see it as Connecting.",
         only_a_person: "Never `primary --force` on the isolated node: it overrides quorum and makes a second writer.",
         cause: isolated,
     },
@@ -40,7 +40,7 @@ pub const BREAKS: &[Break] = &[
         name: "split-brain",
         what: "Quorum is switched off behind the configuration's back, one node is cut off, both sides write, the cables \
                are mended.",
-        check_says: "drbd_resource is blocked: connections are StandAlone on both sides and the kernel log says \
+        check_says: "drbd_resource is blocked: both were written to while apart. Connections are StandAlone on both sides, the kernel log says \
                      \"Split-Brain detected\". Quorum differs from the file as well. An `adjust` is refused because it \
                      would reconnect, and the after-sb policies would throw one side's writes away.",
         only_a_person: "Whose data is kept. The victim: umount, `drbdadm disconnect`, `drbdadm secondary`, \
@@ -67,7 +67,7 @@ pub const BREAKS: &[Break] = &[
     Break {
         name: "peer-outdated",
         what: "The last node's replica is marked Outdated: it was cut off from a Primary, through another node, while that wrote.",
-        check_says: "drbd_resource drifts there: Outdated. Starting the container on that node is refused.",
+        check_says: "drbd_resource is blocked there: Outdated, and not connected to the Primary. Starting the container on that node is refused.",
         only_a_person: "Nothing: once the cable is mended it catches up by itself.",
         cause: outdated,
     },

@@ -67,8 +67,10 @@ pub enum FirstSync {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// Configured in the kernel, connected, with its device.
     #[default]
     Up,
+    /// Not configured in the kernel; file and metadata stay.
     Down,
 }
 

@@ -159,6 +159,10 @@ fn step_by_step(picture: &Picture<'_>) -> BTreeMap<String, Verdict> {
         });
         return overall::decide(picture, &stopped.collect());
     }
+    // Those who act in this round; with --limit or after a failure they may never do, so the wait is short and says it.
+    let pending: Vec<&str> =
+        nexts.iter().filter(|(_, next)| matches!(next, Next::Act(_))).map(|(node, _)| node.name).collect();
+    let pending = format!("{} not as described yet", words::are(&pending));
     let source = overall::foreseen_source(picture, &nexts);
     nexts
         .into_iter()
@@ -167,10 +171,10 @@ fn step_by_step(picture: &Picture<'_>) -> BTreeMap<String, Verdict> {
                 Next::Act(verdict) => *verdict,
                 Next::Stop(why) => Verdict::blocked(why),
                 Next::Settled if source.as_deref() == Some(node.name) => {
-                    Verdict::wait("becomes the first source when the others are ready", 120, 2, None)
+                    Verdict::wait(format!("becomes the first source when the others are ready; {pending}"), 30, 1, None)
                         .meanwhile(Meanwhile::Changes)
                 }
-                Next::Settled => Verdict::wait("the other nodes are being prepared", 120, 2, None),
+                Next::Settled => Verdict::wait(&pending, 30, 1, None),
             };
             (node.key.to_owned(), verdict)
         })

@@ -199,6 +199,8 @@ impl Turn<'_> {
         if away < FENCE_AFTER {
             return;
         }
+        // It may only be cut off and still run what is to be started elsewhere.
+        self.site.fence(owner);
         if self.wanted() == "disabled" {
             return self.set("stopped");
         }

@@ -37,11 +37,9 @@ fn service(stage: &Stage) -> Value {
 }
 
 fn power(stage: &Stage, node: &str, on: bool) {
-    stage.world(|world| {
-        world.node_mut(node).off = !on;
-        for guest in world.guests.values_mut() {
-            guest.running.take_if(|running| !on && running.node == node);
-        }
+    stage.world(|world| match on {
+        true => crate::lab::power::on(world, stage.lab.files(), node).expect("the node boots"),
+        false => crate::lab::power::off(world, node),
     });
 }
 
@@ -117,6 +115,20 @@ fn a_dead_node_is_fenced_and_its_service_recovered_where_the_rule_allows() {
     stage.data("PUT", "/cluster/ha/resources/ct:101", "failback=1");
     steps(&stage, 4);
     assert_eq!(service(&stage)["node"], "pve1", "failback=1 returns to the higher priority");
+}
+
+#[test]
+fn a_node_that_is_cut_off_is_reset_before_its_service_starts_elsewhere() {
+    let mut stage = with_container(Flavour::Pve9);
+    stage.data("POST", "/cluster/ha/resources", "sid=ct%3A101");
+    steps(&stage, 3);
+    stage.world(|world| world.node_mut("pve1").cut_from_cluster = true);
+    stage.entry = "pve2".into();
+    steps(&stage, 1);
+    assert!(stage.world(|world| world.guests[&101].running.as_ref().is_some_and(|running| running.node == "pve1")));
+    steps(&stage, 5);
+    assert!(stage.world(|world| world.node("pve1").off), "the watchdog has reset it");
+    assert_eq!((&service(&stage)["state"], &service(&stage)["node"]), (&"started".into(), &"pve2".into()));
 }
 
 #[test]

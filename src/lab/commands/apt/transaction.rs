@@ -265,16 +265,15 @@ fn install(ctx: &mut Ctx, offer: &Offer, auto: bool) -> Result<(), String> {
             .map_err(|e| e.to_string())?;
     }
     for (path, text, mode) in &offer.files {
+        if path.ends_with('/') {
+            ctx.writer().create_dir_all(path).map_err(|e| e.to_string())?;
+            continue;
+        }
         // Configuration that is there stays, as dpkg keeps what an administrator changed or left.
         if path.starts_with("/etc/") && ctx.exists(path) {
             continue;
         }
-        let mut writer = ctx.writer();
-        let shipped = match path.strip_suffix('/') {
-            Some(directory) => writer.create_dir_all(directory),
-            None => writer.ship(path, text.as_bytes(), *mode),
-        };
-        shipped.map_err(|e| e.to_string())?;
+        ctx.writer().ship(path, text.as_bytes(), *mode).map_err(|e| e.to_string())?;
     }
     if offer.name == "drbd-dkms" && !ctx.in_container() {
         // Builds of another version of the source are gone with it.

@@ -76,6 +76,7 @@ pub const NFS_KERNEL_SERVER: &[(&str, &str)] = &[
 ];
 
 pub const NFS_COMMON: &[(&str, &str)] = &[
+    // A directory, as the package ships it.
     ("/etc/nfs.conf.d/", ""),
     (
         "/etc/nfs.conf",
