@@ -139,7 +139,11 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .filter(|word| word.len().abs_diff(wanted.len()) <= allowed)
         .map(|word| (strsim::damerau_levenshtein(&wanted, &plain(word)), word))
         .filter(|(distance, word)| *distance <= allowed && *distance < word.chars().count())
-        .min_by_key(|(distance, _)| *distance)
+        .min_by(|(a, one), (b, other)| {
+            // Of two as near, the one with more of the same letters in the same order: `tasks` for `taks`, not `tags`.
+            let alike = |word: &str| strsim::jaro_winkler(&wanted, &plain(word));
+            a.cmp(b).then_with(|| alike(other).total_cmp(&alike(one)))
+        })
         .map(|(_, word)| word)
 }
 

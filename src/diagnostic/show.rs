@@ -2,6 +2,7 @@
 
 use super::{Fault, Severity, Sources, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Longer lines are cut around the place, so that a file without line breaks costs no more than another.
@@ -54,7 +55,7 @@ impl Sources {
         if let Some(help) = &fault.help {
             group = group.element(Level::HELP.message(help.clone()));
         }
-        renderer.render(&[group])
+        self.true_column(fault.span, renderer.render(&[group]))
     }
 
     fn lines_between(&self, a: Span, b: Span) -> usize {
@@ -75,6 +76,8 @@ impl Sources {
         let snippet = |from: usize, to: usize| {
             // A file that ends in a line break has an empty last line, which a picture must have as well.
             let shown = if from == to { " " } else { &text[from..to] };
+            // As long in bytes, so that places stay where they are.
+            let shown = if shown.contains('\r') { Cow::Owned(shown.replace('\r', " ")) } else { Cow::Borrowed(shown) };
             let annotations = marks.iter().zip(&ranges).map(move |(mark, range)| {
                 let label = (!mark.label.is_empty()).then(|| one_line(mark.label));
                 mark.kind.span(range.start - from..range.end - from).label(label)
@@ -84,13 +87,30 @@ impl Sources {
         if to - from <= MAX_LINE_BYTES.max(120 * (NEAR_LINES + 1)) || marks.len() > 1 {
             return snippet(from, to).path(path);
         }
-        // The column would be counted in the cut line, so the path carries the true one.
-        let (line, column) = self.line_column(marks[0].span);
-        let from = text.floor_char_boundary(from.max(start.saturating_sub(60)));
-        let to = text.ceil_char_boundary(to.min(end.max(start) + 60).min(from + MAX_LINE_BYTES));
-        let mut cut = snippet(from, to);
-        cut = cut.path(format!("{path}:{line}:{column}, a long line cut here"));
-        cut
+        let (from, to) = self.cut(marks[0].span, from, to);
+        snippet(from, to).path(path)
+    }
+
+    /// The part of a long line that is shown.
+    fn cut(&self, span: Span, from: usize, to: usize) -> (usize, usize) {
+        let text = self.text(span.file);
+        let shown = self.shown(span);
+        let from = text.floor_char_boundary(from.max(shown.start.saturating_sub(60)));
+        (from, text.ceil_char_boundary(to.min(shown.end + 60).min(from + MAX_LINE_BYTES)))
+    }
+
+    /// The column as it is in the file, where the picture counted it in a line that was cut.
+    fn true_column(&self, span: Span, picture: String) -> String {
+        let (line, column) = self.line_column(span);
+        let path = self.path(span.file).display();
+        let start = format!("--> {path}:{line}:");
+        match picture.find(&start).map(|at| at + start.len()) {
+            Some(at) => {
+                let digits = picture[at..].find(|c: char| !c.is_ascii_digit()).unwrap_or(picture.len() - at);
+                format!("{}{column}{}", &picture[..at], &picture[at + digits..])
+            }
+            None => picture,
+        }
     }
 
     /// What of a place gets the carets: its first line, at least one character.

@@ -55,7 +55,7 @@ fn cuts_long_lines_and_keeps_the_column() {
     sources.add("x.yml", text.as_str());
     let shown = sources.show(&[Fault::new(span(&text, "needle"), "found")], false);
     assert!(shown.len() < 2000, "{}", shown.len());
-    assert!(shown.contains("x.yml:1:100001"));
+    assert!(shown.contains(" --> x.yml:1:100001\n"), "{shown}");
     assert!(shown.contains("^^^^^^"));
 }
 
@@ -82,4 +82,5 @@ fn suggests_what_is_near_and_nothing_else() {
     assert_eq!(closest("dst", known), Some("dest"));
     assert_eq!(closest("group", known), None);
     assert_eq!(closest("x", known), None);
+    assert_eq!(closest("taks", ["tags", "tasks"]), Some("tasks"));
 }

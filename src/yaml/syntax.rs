@@ -14,11 +14,17 @@ pub fn fault(text: &str, file: u32, at: usize, complaint: &str) -> Fault {
         let whole = line[braces..].find("}}").map_or(2, |end| end + 2);
         return unquoted_template(place(line_start + braces, whole));
     }
-    let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-    if let Some(tab) = line[..indent].find('\t') {
-        return Fault::new(place(line_start + tab, 1), "a tab in the indentation")
-            .label("YAML is indented with spaces")
-            .help("replace it by spaces");
+    // Where plain text could go on, the parser trips over the line before the one with the tab.
+    let next_start =
+        (line_start + line.len() + text[line_start + line.len()..].find('\n').map_or(0, |n| n + 1)).min(text.len());
+    let next = text[next_start..].lines().next().unwrap_or_default();
+    for (start, line) in [(line_start, line), (next_start, next)] {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indent].find('\t') {
+            return Fault::new(place(start + tab, 1), "a tab in the indentation")
+                .label("YAML is indented with spaces")
+                .help("replace it by spaces");
+        }
     }
     let here = place(at, text[at..].chars().next().filter(|c| *c != '\n' && *c != '\r').map_or(0, char::len_utf8));
     let (message, help) = words(complaint);

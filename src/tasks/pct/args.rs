@@ -34,8 +34,10 @@ pub struct Pct {
     /// when the container is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ostemplate: Option<String>,
+    /// Host name inside the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// Notes, shown by Proxmox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Root file system: `/dev/drbd100,shared=1`, `local-lvm:8` (GiB), or the same as a mapping.
@@ -44,10 +46,13 @@ pub struct Pct {
     /// First network interface: `name=eth0,bridge=vmbr0,ip=192.168.1.11/24,gw=192.168.1.1`, or a mapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net0: Option<Properties>,
+    /// A second network interface, like `net0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net1: Option<Properties>,
+    /// A third network interface, like `net0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net2: Option<Properties>,
+    /// A fourth network interface, like `net0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net3: Option<Properties>,
     /// Further interfaces by their key: `{net4: …}`.
@@ -56,10 +61,13 @@ pub struct Pct {
     /// First mount point: `/dev/drbd101,mp=/data,shared=1`, or a mapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mp0: Option<Properties>,
+    /// A second mount point, like `mp0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mp1: Option<Properties>,
+    /// A third mount point, like `mp0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mp2: Option<Properties>,
+    /// A fourth mount point, like `mp0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mp3: Option<Properties>,
     /// Further mount points by their key: `{mp4: …}`.
@@ -77,6 +85,7 @@ pub struct Pct {
     /// MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<u64>,
+    /// CPU cores the container may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cores: Option<u32>,
     /// Runs with shifted user ids. Fixed once created; always sent then, because the default differs by version: true
@@ -89,12 +98,16 @@ pub struct Pct {
     /// Proxmox refuses to remove it, and so does `state: absent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protection: Option<bool>,
+    /// Tags of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<OneOrMany>,
+    /// Name servers for the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nameserver: Option<OneOrMany>,
+    /// Search domains for the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searchdomain: Option<OneOrMany>,
+    /// Time zone of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
     /// `debian`, `ubuntu`, …; found out by Proxmox on creation.
