@@ -104,12 +104,12 @@ const HEALED: &[&str] = &[
 fn before() -> impl Strategy<Value = Vec<Before>> {
     let applied = prop::sample::select(vec!["packages", "packages,drbd", "packages,drbd,container", "all"])
         .prop_map(|tags| Before::Apply { tags });
-    let broken = prop::sample::select(HEALED.to_vec()).prop_map(Before::Break);
-    (prop::collection::vec(applied, 0..3), prop::collection::vec(broken, 0..3)).prop_map(|(mut all, broken)| {
+    let broken = prop::sample::subsequence(HEALED.to_vec(), 0..=3).prop_shuffle();
+    (prop::collection::vec(applied, 0..3), broken).prop_map(|(mut all, broken)| {
         if !broken.is_empty() {
             // Only what is there can be broken.
             all.push(Before::Apply { tags: "all" });
-            all.extend(broken);
+            all.extend(broken.into_iter().map(Before::Break));
         }
         all
     })
