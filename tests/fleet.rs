@@ -17,8 +17,8 @@ fn check_predicts_what_apply_does_and_a_second_apply_is_idle() {
     - name: a file in it
       copy: { dest: /etc/app/app.conf, content: 'port={{ port }} on {{ inventory_hostname }}' }
       notify: restart
-    - name: a line in that
-      lineinfile: { path: /etc/app/app.conf, line: second }
+    - name: a line in another
+      lineinfile: { path: /etc/app/lines.conf, line: second, create: true }
   handlers:
     - name: restart
       command: echo restarted
@@ -30,7 +30,7 @@ fn check_predicts_what_apply_does_and_a_second_apply_is_idle() {
     assert_eq!(applied.exit, 0, "{:?}", applied.lines());
     assert_eq!(checked.moved(), applied.moved());
     assert_eq!(applied.moved().len(), 12);
-    assert_eq!(bed.read("b", "/etc/app/app.conf").unwrap(), "port=7000 on b\nsecond\n");
+    assert_eq!(bed.read("b", "/etc/app/app.conf").unwrap(), "port=7000 on b");
     let again = bed.apply(playbook);
     assert_eq!((again.exit, again.moved()), (0, vec![]));
     assert_eq!(bed.check(playbook).exit, 0);

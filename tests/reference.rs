@@ -91,14 +91,26 @@ enum Before {
     Break(&'static str),
 }
 
-const HEALED: &[&str] = &["edited-res", "service-disabled", "apparmor-line-removed", "ha-group-edited"];
+const HEALED: &[&str] = &[
+    "edited-res",
+    "service-disabled",
+    "ha-group-edited",
+    "export-removed",
+    "nfs-stopped",
+    "repository-gone",
+    "disk-failed",
+];
 
 fn before() -> impl Strategy<Value = Vec<Before>> {
     let applied = prop::sample::select(vec!["packages", "packages,drbd", "packages,drbd,container", "all"])
         .prop_map(|tags| Before::Apply { tags });
     let broken = prop::sample::select(HEALED.to_vec()).prop_map(Before::Break);
     (prop::collection::vec(applied, 0..3), prop::collection::vec(broken, 0..3)).prop_map(|(mut all, broken)| {
-        all.extend(broken);
+        if !broken.is_empty() {
+            // Only what is there can be broken.
+            all.push(Before::Apply { tags: "all" });
+            all.extend(broken);
+        }
         all
     })
 }

@@ -8,7 +8,9 @@ mod handlers;
 mod hosts;
 mod judge;
 mod prepare;
+mod register;
 mod render;
+mod select;
 mod task;
 mod together;
 mod vars;
@@ -226,7 +228,7 @@ fn batches(play: &Play, hosts: &[String]) -> Vec<Vec<String>> {
     all
 }
 
-pub use task::selected_by_tags;
+pub use select::selected_by_tags;
 
 /// Extra variables as the templates see them.
 pub fn vars_of(json: &std::collections::BTreeMap<String, serde_json::Value>) -> Vars {

@@ -2,18 +2,15 @@
 
 use super::flow::Scene;
 use super::prepare::{Prepared, loop_vars};
-use super::vars::{Vars, from_json};
+use super::vars::Vars;
 use super::{Fleet, Mode, together};
 use crate::event::{Event, Outcome, TaskResult};
 use crate::fleet::render;
 use crate::link::LinkError;
 use crate::playbook::TaskDef;
-use crate::tasks::{AnyTask, Touches, registry};
-use crate::template;
+use crate::tasks::{AnyTask, Touches};
 use crate::wire::{HostResult, Request, Response, Status, WireTask};
 use minijinja::value::Value;
-use serde_json::Value as Json;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// One host's way through one task.
@@ -22,7 +19,7 @@ pub(super) struct Lane {
     /// Where the task really runs (`delegate_to`).
     pub target: String,
     items: Vec<Option<Value>>,
-    results: Vec<(Option<Value>, HostResult)>,
+    pub(super) results: Vec<(Option<Value>, HostResult)>,
 }
 
 impl Fleet<'_> {
@@ -69,31 +66,6 @@ impl Fleet<'_> {
         hosts.into_iter().filter(|h| !everybody && !failed.contains(h) && !self.hosts.is_out(h)).collect()
     }
 
-    /// Tags and `--start-at-task`.
-    fn selected(&mut self, scene: &Scene<'_>, def: &TaskDef) -> bool {
-        if scene.handler {
-            return true;
-        }
-        if !self.started {
-            match &self.options.start_at_task {
-                Some(name) if *name == def.name => self.started = true,
-                _ => return false,
-            }
-        }
-        let inherited = scene.chain.iter().flat_map(|e| &e.tags);
-        let tags: Vec<&str> =
-            def.common.tags.iter().chain(inherited).chain(&scene.play.tags).map(String::as_str).collect();
-        selected_by_tags(&tags, self.options)
-    }
-
-    fn task_name(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str) -> String {
-        if !template::has_template(&def.name) {
-            return def.name.clone();
-        }
-        let scope = self.scope(scene, host, &def.common.vars, Vars::new());
-        template::render(&def.name, &scope.value()).unwrap_or_else(|_| def.name.clone())
-    }
-
     /// Runs a task on each host by itself. Returns the hosts that failed.
     fn each(&mut self, scene: &Scene<'_>, def: &TaskDef, name: &str, hosts: &[String]) -> Vec<String> {
         let mut lanes: Vec<Lane> = Vec::new();
@@ -116,7 +88,9 @@ impl Fleet<'_> {
         let mut failed = Vec::new();
         for lane in &mut lanes {
             if self.leave(def, lane) && !def.common.ignore_errors {
-                self.hosts.state(&lane.host).failed = true;
+                // A host that was lost is no failure that a rescue could mend.
+                let state = self.hosts.state(&lane.host);
+                state.failed = state.unreachable.is_none();
                 failed.push(lane.host.clone());
             }
         }
@@ -213,7 +187,7 @@ impl Fleet<'_> {
             let look_only = def.common.check_mode == Some(true);
             let (notify, environment) = (ready.notify, ready.environment);
             let request = Request::Run { task: wire(ready.task.as_ref()), notify, environment, look_only };
-            match self.hosts.send(&lane.target, self.may_come(&lane.target), &request) {
+            match self.hosts.send(&lane.target, self.may_come(), &request) {
                 Ok(()) => sent.push((at, since)),
                 Err(error) => answers.push((at, self.lost(&lane.target, &error), since.elapsed())),
             }
@@ -241,7 +215,7 @@ impl Fleet<'_> {
     }
 
     /// A container may still be coming: because it is only predicted (check) or just being started (apply).
-    pub(super) fn may_come(&self, _host: &str) -> bool {
+    pub(super) fn may_come(&self) -> bool {
         self.cluster_changes || self.mode == Mode::Apply
     }
 
@@ -287,108 +261,6 @@ impl Fleet<'_> {
         self.report(result);
         lane.results.push((item, answer));
     }
-
-    fn item_label(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str, item: &Value) -> String {
-        if def.common.no_log {
-            return "(hidden)".into();
-        }
-        if let Some(label) = &def.common.loop_control.label {
-            let fixed = loop_vars(&def.common, Some((0, item.clone())));
-            let scope = self.scope(scene, host, &def.common.vars, fixed);
-            if let Ok(value) = super::vars::to_value(label, &scope.value()) {
-                return value.to_string();
-            }
-        }
-        item.to_string()
-    }
-
-    /// Registers the lane's result and keeps facts. Returns whether the task failed on this host.
-    fn leave(&mut self, def: &TaskDef, lane: &mut Lane) -> bool {
-        let looped = def.common.loop_.is_some();
-        let failed = lane.results.iter().any(|(_, r)| matches!(r.status, Status::Failed | Status::Blocked));
-        for (_, result) in &lane.results {
-            if let Some(Json::Object(facts)) = result.data.get("ansible_facts") {
-                for (key, value) in facts {
-                    self.hosts.set_var(&lane.host, key, from_json(value));
-                }
-            }
-        }
-        let Some(register) = &def.common.register else { return failed };
-        let value = if looped {
-            let changed = lane.results.iter().any(|(_, r)| matches!(r.status, Status::Changed | Status::Drifted));
-            let skipped = lane.results.iter().all(|(_, r)| r.status == Status::Skipped);
-            let results: Vec<Value> = lane
-                .results
-                .iter()
-                .map(|(item, result)| {
-                    let value = self.result_value(&def.name, result);
-                    with_item(value, item.clone().unwrap_or_default())
-                })
-                .collect();
-            let all: Vars = BTreeMap::from([
-                ("results".to_owned(), Value::from(results)),
-                ("changed".to_owned(), changed.into()),
-                ("failed".to_owned(), failed.into()),
-                ("skipped".to_owned(), skipped.into()),
-            ]);
-            Value::from_object(all)
-        } else {
-            match lane.results.first() {
-                Some((_, result)) => self.result_value(&def.name, result),
-                None => return failed,
-            }
-        };
-        self.hosts.set_var(&lane.host, register, value);
-        failed
-    }
-
-    /// Facts of a host, gathered the first time a template names one.
-    pub(super) fn gather_facts(&mut self, host: &str) {
-        self.hosts.state(host).has_facts = true;
-        let Some(kind) = registry::find("setup") else { return };
-        let Ok(task) = (kind.from_json)(serde_json::json!({})) else { return };
-        let request = Request::Run {
-            task: wire(task.as_ref()),
-            notify: Vec::new(),
-            environment: BTreeMap::new(),
-            look_only: true,
-        };
-        let answer =
-            self.hosts.send(host, self.may_come(host), &request).and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
-        if let Ok(Response::Run(result)) = answer
-            && let Some(Json::Object(facts)) = result.data.get("ansible_facts")
-        {
-            for (key, value) in facts {
-                self.hosts.set_var(host, key, from_json(value));
-            }
-            let all = from_json(&Json::Object(facts.clone()));
-            self.hosts.set_var(host, "ansible_facts", all);
-        }
-    }
-}
-
-/// A loop result with its item; what a check cannot know stays unknowable.
-fn with_item(value: Value, item: Value) -> Value {
-    match value.downcast_object_ref::<super::vars::Predicted>() {
-        Some(predicted) => {
-            let mut known = predicted.known.clone();
-            known.insert("item".into(), item);
-            let (task, doubt) = (predicted.task.clone(), predicted.doubt.clone());
-            Value::from_object(super::vars::Predicted { known, task, doubt })
-        }
-        None => {
-            let mut map = Vars::new();
-            if let Ok(keys) = value.try_iter() {
-                for key in keys {
-                    if let (Some(name), Ok(inner)) = (key.as_str(), value.get_item(&key)) {
-                        map.insert(name.to_owned(), inner);
-                    }
-                }
-            }
-            map.insert("item".into(), item);
-            Value::from_object(map)
-        }
-    }
 }
 
 pub(super) fn wire(task: &dyn AnyTask) -> WireTask {
@@ -414,18 +286,4 @@ pub(super) fn unready(def: &TaskDef, prepared: Prepared) -> HostResult {
         }
         Prepared::Ready(_) => HostResult::new(Status::Failed, "was ready"),
     }
-}
-
-pub fn selected_by_tags(tags: &[&str], options: &super::Options) -> bool {
-    let has = |set: &std::collections::BTreeSet<String>| tags.iter().any(|t| set.contains(*t));
-    let never = tags.contains(&"never");
-    let wanted = if options.tags.is_empty() || options.tags.contains("all") {
-        !never || has(&options.tags)
-    } else {
-        has(&options.tags)
-            || (tags.contains(&"always") && !options.skip_tags.contains("always"))
-            || (options.tags.contains("tagged") && !tags.is_empty() && !never)
-            || (options.tags.contains("untagged") && tags.is_empty())
-    };
-    wanted && !has(&options.skip_tags)
 }

@@ -162,7 +162,7 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
         let mut seen = BTreeMap::new();
         let mut asked = Vec::new();
         for host in &self.watched {
-            let may_come = self.fleet.may_come(host);
+            let may_come = self.fleet.may_come();
             match self.fleet.hosts.send(host, may_come, &request) {
                 Ok(()) => asked.push(host.clone()),
                 Err(error) => drop(seen.insert(host.clone(), Err(unreachable(host, &error)))),
@@ -244,7 +244,7 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
     }
 
     fn send_steps(&mut self, target: &str, steps: Vec<Step>, notify: Vec<String>) -> Result<Vec<Output>, StepError> {
-        let may_come = self.fleet.may_come(target);
+        let may_come = self.fleet.may_come();
         let sent = self.fleet.hosts.send(target, may_come, &Request::Perform { steps, notify });
         let (reporter, task) = (&mut *self.fleet.reporter, self.name);
         let answer = sent.and_then(|()| {
