@@ -116,7 +116,10 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
         let mut waiting: BTreeMap<String, Instant> = BTreeMap::new();
         for _ in 0..10_000 {
             let seen = self.look();
-            let verdicts = self.ready.task.decide_all_json(&seen);
+            // Only those whose verdict is still open can be changed; a decision must not wait for the others.
+            let open = |host: &&String| self.made.get(*host).is_none_or(|made| made.end.is_none());
+            let acting: BTreeSet<String> = self.acting.iter().filter(open).cloned().collect();
+            let verdicts = self.ready.task.decide_all_json(&seen, &acting);
             let mut acted = false;
             let mut wait: Option<u64> = None;
             for (host, verdict) in verdicts {

@@ -27,7 +27,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "new-kernel",
-        what: "The last node booted a new kernel for which no headers are installed, so DKMS built nothing: 8.4 is loaded.",
+        what: "On the last node the newest kernel's headers were removed, with the meta packages; it was installed and booted. DKMS built nothing: 8.4 is loaded.",
         check_says: "apt drifts: the headers of the running kernel are missing. Apply installs them, DKMS builds, 9 is loaded.",
         cause: new_kernel,
     },
@@ -223,6 +223,7 @@ fn in_tree_module(world: &mut World, files: &Files) -> Result<String, String> {
 
 fn new_kernel(world: &mut World, files: &Files) -> Result<String, String> {
     let node = last_idle(world)?;
+    needs_drbd(&Ctx::on_node(world, files, &node))?;
     let kernel = power::install_kernel(world, files, &node, false)?;
     power::cycle(world, files, &node)?;
     Ok(format!("{node} booted {kernel}; there are no headers for it"))

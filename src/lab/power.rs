@@ -100,7 +100,8 @@ pub fn cycle(world: &mut World, files: &Files, node: &str) -> Result<(), String>
     on(world, files, node)
 }
 
-/// A kernel that is installed and booted next, with or without headers.
+/// The newest kernel is installed, to be booted next. Without `headers` those of that kernel are removed first, with
+/// the meta packages that bring them, so that DKMS has nothing to build with.
 pub fn install_kernel(world: &mut World, files: &Files, node: &str, headers: bool) -> Result<String, String> {
     let debian = world.node(node).system.debian;
     let kernel = apt::universe::newest_kernel(debian).to_owned();
@@ -110,8 +111,14 @@ pub fn install_kernel(world: &mut World, files: &Files, node: &str, headers: boo
     let mut ctx = Ctx::on_node(world, files, node);
     ctx.run(&["apt-get", "update"]);
     let mut names = vec![format!("proxmox-kernel-{kernel}-signed")];
+    let its_headers = format!("proxmox-headers-{kernel}");
     if headers {
-        names.push(format!("proxmox-headers-{kernel}"));
+        names.push(its_headers);
+    } else if apt::installed_version(&ctx, &its_headers).is_some() {
+        let said = ctx.run(&["apt-get", "-y", "remove", &its_headers]);
+        if said.rc != 0 {
+            return Err(said.complaint().to_owned());
+        }
     }
     for name in names {
         let said = ctx.run(&["apt-get", "-y", "install", &name]);

@@ -60,7 +60,7 @@ use crate::host::{LookError, Output, Probe};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a kind may change, and over how many hosts it must look before it may decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +196,16 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
             .collect()
     }
 
+    /// As [`Task::decide_all`], told which hosts can still act in this run: one that failed earlier or is left out by
+    /// `--limit` is looked at, and waiting for it to act would be in vain.
+    fn decide_among(
+        &self,
+        all: &BTreeMap<String, Observation<Self::Seen>>,
+        _acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
+        self.decide_all(all)
+    }
+
     /// What `register` gets after the steps ran: `data` is that of the last verdict, `outputs` one per step
     /// performed. An error makes the task failed (a command that exited non-zero), with the data kept.
     fn finish(&self, data: Json, _outputs: &[Output]) -> (Json, Result<(), String>) {
@@ -214,7 +224,12 @@ pub trait AnyTask: Send + Sync {
     fn look_and_decide(&self, host: &dyn Probe) -> Result<Verdict, LookError>;
     /// The `Seen` as JSON, for deciding elsewhere.
     fn probe_json(&self, host: &dyn Probe) -> Result<Json, LookError>;
-    fn decide_all_json(&self, all: &BTreeMap<String, Observation<Json>>) -> BTreeMap<String, Verdict>;
+    /// [`Task::decide_among`] on observations as JSON.
+    fn decide_all_json(
+        &self,
+        all: &BTreeMap<String, Observation<Json>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict>;
     fn finish(&self, data: Json, outputs: &[Output]) -> (Json, Result<(), String>);
 }
 
@@ -252,7 +267,11 @@ impl<T: Task> AnyTask for T {
         serde_json::to_value(seen).map_err(|e| LookError::cannot_tell(T::KIND, e))
     }
 
-    fn decide_all_json(&self, all: &BTreeMap<String, Observation<Json>>) -> BTreeMap<String, Verdict> {
+    fn decide_all_json(
+        &self,
+        all: &BTreeMap<String, Observation<Json>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
         let typed = all
             .iter()
             .map(|(host, seen)| {
@@ -262,7 +281,7 @@ impl<T: Task> AnyTask for T {
                 (host.clone(), seen)
             })
             .collect();
-        self.decide_all(&typed)
+        self.decide_among(&typed, acting)
     }
 
     fn finish(&self, data: Json, outputs: &[Output]) -> (Json, Result<(), String>) {

@@ -7,7 +7,7 @@ use crate::drbd::compare::{Reach, differences};
 use crate::drbd::resource::Resource;
 use crate::host::LookError;
 use crate::tasks::{Meanwhile, Observation, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One host of `on`, as far as it is known.
 pub struct Node<'a> {
@@ -18,6 +18,8 @@ pub struct Node<'a> {
     pub seen: Result<&'a Seen, &'a LookError>,
     /// The resource in its file as it is.
     pub described: Option<Result<Resource, String>>,
+    /// It can still be changed in this run.
+    pub acts: bool,
 }
 
 impl Node<'_> {
@@ -49,7 +51,11 @@ impl<'a> Picture<'a> {
     }
 }
 
-pub fn decide(task: &DrbdResource, all: &BTreeMap<String, Observation<Seen>>) -> BTreeMap<String, Verdict> {
+pub fn decide(
+    task: &DrbdResource,
+    all: &BTreeMap<String, Observation<Seen>>,
+    acting: &BTreeSet<String>,
+) -> BTreeMap<String, Verdict> {
     let mut verdicts = BTreeMap::new();
     let mut nodes: Vec<Node<'_>> = Vec::new();
     for (key, seen) in all {
@@ -59,7 +65,7 @@ pub fn decide(task: &DrbdResource, all: &BTreeMap<String, Observation<Seen>>) ->
             continue;
         };
         let described = seen.as_ref().ok().and_then(|s| s.described(&task.name));
-        nodes.push(Node { key, name, seen: seen.as_ref(), described });
+        nodes.push(Node { key, name, seen: seen.as_ref(), described, acts: acting.contains(key) });
     }
     let missing: Vec<&str> =
         task.on.keys().map(String::as_str).filter(|name| !nodes.iter().any(|n| n.name == *name)).collect();
@@ -148,7 +154,11 @@ fn step_by_step(picture: &Picture<'_>) -> BTreeMap<String, Verdict> {
         .nodes
         .iter()
         .map(|node| match node.seen {
-            Ok(seen) => (node, local::next(picture, node, seen)),
+            Ok(seen) => match local::next(picture, node, seen) {
+                // Nobody waits for a host that cannot act any more.
+                Next::Act(_) if !node.acts => (node, Next::Stop(words::out_of_run(picture, node.name))),
+                next => (node, next),
+            },
             Err(error) => (node, Next::Stop(error.to_string())),
         })
         .collect();
@@ -159,7 +169,7 @@ fn step_by_step(picture: &Picture<'_>) -> BTreeMap<String, Verdict> {
         });
         return overall::decide(picture, &stopped.collect());
     }
-    // Those who act in this round; with --limit or after a failure they may never do, so the wait is short and says it.
+    // Those who act in this round. Should one fail, the next look knows it; the wait ends in any case, and says whom for.
     let pending: Vec<&str> =
         nexts.iter().filter(|(_, next)| matches!(next, Next::Act(_))).map(|(node, _)| node.name).collect();
     let pending = format!("{} not as described yet", words::are(&pending));

@@ -18,7 +18,7 @@ use super::{ArgFault, Observation, Task, Touches, Verdict};
 use crate::host::{LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A DRBD 9 resource: the same file on every node, metadata once, up, connected, and exactly one first source in its
 /// life. Runs on all nodes named in `on` and decides over all of them; a node that cannot be asked blocks whatever
@@ -113,7 +113,15 @@ impl Task for DrbdResource {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Seen>>) -> BTreeMap<String, Verdict> {
-        decide::decide(self, all)
+        self.decide_among(all, &all.keys().cloned().collect())
+    }
+
+    fn decide_among(
+        &self,
+        all: &BTreeMap<String, Observation<Seen>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
+        decide::decide(self, all, acting)
     }
 }
 

@@ -209,6 +209,10 @@ fn first_source(picture: &Picture<'_>, stopped: &BTreeMap<String, String>) -> El
     let Some(source) = elected(picture) else {
         return Election::Refused(format!("no host of {name} has a disk"));
     };
+    if picture.node(&source).is_some_and(|n| !n.acts) {
+        let why = stopped.get(&source).cloned().unwrap_or_else(|| words::out_of_run(picture, &source));
+        return Election::Refused(format!("{source} is to be the first source, but: {why}"));
+    }
     match source_verdict(picture, &source, &fresh) {
         Some(verdict) => Election::Source(source, verdict),
         None => Election::Refused(format!("{source} is to be the first source, and cannot be asked")),

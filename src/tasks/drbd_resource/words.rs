@@ -110,3 +110,11 @@ fn sides(picture: &Picture<'_>, here: &str, peer: &str) -> String {
     };
     format!("{}; {}", side(here), side(peer))
 }
+
+/// A host that would have to change but takes no further part.
+pub fn out_of_run(picture: &Picture<'_>, name: &str) -> String {
+    format!(
+        "{} on {name} is not settled, and {name} takes no further part in this run: it failed earlier, or --limit leaves it out",
+        picture.task.name
+    )
+}

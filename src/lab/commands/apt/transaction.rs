@@ -237,8 +237,8 @@ pub fn carry_out(ctx: &mut Ctx, plan: &Plan) -> Output {
             return output;
         }
     }
-    let dkms_ran = plan.install.iter().any(|(o, _)| o.name == "drbd-dkms" || o.name.starts_with("proxmox-headers-"));
-    if dkms_ran && !ctx.in_container() {
+    let builds = plan.install.iter().any(|(o, _)| triggers_dkms(&o.name));
+    if builds && !ctx.in_container() {
         for kernel in ctx.node().kernels.clone() {
             if !dkms::has_headers(ctx, &kernel) {
                 continue;
@@ -250,6 +250,12 @@ pub fn carry_out(ctx: &mut Ctx, plan: &Plan) -> Output {
         }
     }
     output
+}
+
+/// Module sources build when they arrive; kernels and their headers run `dkms` by /etc/kernel/{postinst,header_postinst}.d.
+fn triggers_dkms(package: &str) -> bool {
+    let of_a_kernel = ["proxmox-kernel-", "pve-kernel-", "proxmox-headers-", "pve-headers-"];
+    package == "drbd-dkms" || of_a_kernel.iter().any(|start| package.starts_with(start))
 }
 
 fn install(ctx: &mut Ctx, offer: &Offer, auto: bool) -> Result<(), String> {

@@ -1,154 +1,13 @@
-//! What a freshly installed Proxmox node has: files, devices, kernel, packages. Addresses: 192.168.1.20+N for the
-//! cluster and its clients, 192.168.2.10+N for DRBD.
+//! The file trees that an installer leaves: a node's own and `/etc/pve`.
+//!
+//! Texts only: what packages bring later is not here, and nothing is read from this machine.
 
-use super::commands::apt::units;
-use super::device::BlockDevice;
-use super::files::{Files, Writer};
-use super::world::{Flavour, LoadedModule, NodeState, Place, System, World};
+use super::{cluster_address, drbd_address, os_release, unit_files};
+use crate::lab::commands::apt::units;
+use crate::lab::world::{Flavour, World};
 use std::collections::BTreeMap;
 
-impl Flavour {
-    pub fn debian(self) -> u32 {
-        match self {
-            Self::Pve9 => 13,
-            Self::Pve8 => 12,
-        }
-    }
-
-    pub fn codename(self) -> &'static str {
-        codename(self.debian())
-    }
-
-    pub fn kernel(self) -> &'static str {
-        match self {
-            Self::Pve9 => "6.17.4-1-pve",
-            Self::Pve8 => "6.8.12-17-pve",
-        }
-    }
-
-    pub fn pve_version(self) -> &'static str {
-        match self {
-            Self::Pve9 => "9.1.7",
-            // The last line whose API puts error texts into the reason phrase alone.
-            Self::Pve8 => "8.3.5",
-        }
-    }
-}
-
-pub fn codename(debian: u32) -> &'static str {
-    match debian {
-        12 => "bookworm",
-        _ => "trixie",
-    }
-}
-
-pub fn cluster_address(index: u32) -> String {
-    address(1, 10 + index)
-}
-
-pub fn drbd_address(index: u32) -> String {
-    address(2, index)
-}
-
-/// Up to 245 nodes fit behind .10; larger labs go on in the next networks.
-fn address(net: u32, index: u32) -> String {
-    let host = 10 + index;
-    format!("192.{}.{net}.{}", 168 + host / 256, host % 256)
-}
-
-/// Lays out the file trees and the state of `count` nodes.
-pub fn fresh_world(files: &Files, count: u32, flavour: Flavour) -> std::io::Result<World> {
-    let mut world = World { flavour, ..World::default() };
-    let now = world.now_s();
-    for index in 1..=count {
-        let name = format!("pve{index}");
-        std::fs::create_dir_all(files.node_root(&name))?;
-        world.nodes.insert(name, fresh_node(index, flavour, now));
-    }
-    std::fs::create_dir_all(files.dir().join("devices"))?;
-    std::fs::create_dir_all(files.pve())?;
-    let names: Vec<String> = world.nodes.keys().cloned().collect();
-    let shared = cluster_files(&world);
-    write_tree(files.pve(), &shared, &["priv/lock", "ha", "virtual-guest", "firewall", "sdn"])?;
-    for name in &names {
-        std::fs::create_dir_all(files.pve().join("nodes").join(name).join("lxc"))?;
-        std::fs::create_dir_all(files.pve().join("nodes").join(name).join("qemu-server"))?;
-        std::fs::create_dir_all(files.pve().join("nodes").join(name).join("priv"))?;
-        let own = node_files(&world, name);
-        write_tree(files.node_root(name), &own, NODE_DIRS)?;
-        enable_units(&files.node_root(name), units::NODE_UNITS)?;
-        let place = Place::node(name);
-        let mut writer = Writer { world: &mut world, files, place: &place };
-        for (path, mode, group) in
-            [("/etc/shadow", 0o640, "shadow"), ("/root", 0o700, "root"), ("/tmp", 0o1777, "root")]
-        {
-            writer.set_attrs(path, Some(mode), None, Some(group)).map_err(|e| std::io::Error::other(e.to_string()))?;
-        }
-    }
-    world.take_touched();
-    Ok(world)
-}
-
-fn write_tree(root: std::path::PathBuf, tree: &BTreeMap<String, String>, dirs: &[&str]) -> std::io::Result<()> {
-    for dir in dirs {
-        std::fs::create_dir_all(root.join(dir))?;
-    }
-    for (path, text) in tree {
-        let real = root.join(path);
-        if path.ends_with('/') {
-            std::fs::create_dir_all(&real)?;
-            continue;
-        }
-        if let Some(parent) = real.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(real, text)?;
-    }
-    Ok(())
-}
-
-/// 8 GiB for DRBD on every node, beside the system disk.
-fn fresh_node(index: u32, flavour: Flavour, now: i64) -> NodeState {
-    let disk = |links: &[String], gib: u64| BlockDevice {
-        size_kib: gib * 1024 * 1024,
-        links: links.to_vec(),
-        ..BlockDevice::default()
-    };
-    let serial = format!("S4EVNX0R{index:05}A");
-    let id = |part: &str| {
-        vec![format!("by-id/nvme-Samsung_SSD_980_{serial}{part}"), format!("by-path/pci-0000:01:00.0-nvme-1{part}")]
-    };
-    let mut partition = id("-part1");
-    partition.push(format!("by-partuuid/{}", partuuid(index)));
-    let devices = BTreeMap::from([
-        ("sda".to_owned(), disk(&[format!("by-id/ata-KINGSTON_SA400_{index:08}")], 120)),
-        ("nvme0n1".to_owned(), disk(&id(""), 9)),
-        ("nvme0n1p1".to_owned(), disk(&partition, 8)),
-    ]);
-    NodeState {
-        index,
-        system: System { debian: flavour.debian(), ..System::default() },
-        kernel: flavour.kernel().to_owned(),
-        kernels: vec![flavour.kernel().to_owned()],
-        modules: boot_modules(),
-        devices,
-        booted_at_s: now,
-        ..NodeState::default()
-    }
-}
-
-/// Modules that a boot loads whatever the administrator wants.
-pub fn boot_modules() -> BTreeMap<String, LoadedModule> {
-    let module = |name: &str| (name.to_owned(), LoadedModule { version: None, in_tree: name != "zfs" });
-    ["ext4", "bridge", "zfs", "overlay"].map(module).into()
-}
-
-/// The stable name of a node's DRBD partition, also used by the reference playbook's lab inventory.
-pub fn partuuid(index: u32) -> String {
-    format!("0d9b1a10-{index:04x}-4a6e-9d6e-{index:012x}")
-}
-
-const NODE_DIRS: &[&str] = &[
+pub(super) const NODE_DIRS: &[&str] = &[
     "etc/apt/keyrings",
     "etc/apt/sources.list.d",
     "etc/apt/preferences.d",
@@ -185,7 +44,7 @@ const NODE_DIRS: &[&str] = &[
     "etc/pve",
 ];
 
-fn cluster_files(world: &World) -> BTreeMap<String, String> {
+pub(super) fn cluster_files(world: &World) -> BTreeMap<String, String> {
     let nodes: String = world
         .nodes
         .iter()
@@ -217,7 +76,7 @@ fn cluster_files(world: &World) -> BTreeMap<String, String> {
     ])
 }
 
-fn node_files(world: &World, name: &str) -> BTreeMap<String, String> {
+pub(super) fn node_files(world: &World, name: &str) -> BTreeMap<String, String> {
     let node = world.node(name);
     let debian = world.flavour.debian();
     let code = world.flavour.codename();
@@ -275,13 +134,8 @@ fn node_files(world: &World, name: &str) -> BTreeMap<String, String> {
     files
 }
 
-fn unit_files(list: &[(&str, &str, &str, bool)]) -> BTreeMap<String, String> {
-    let path = |name: &str| format!("usr/lib/systemd/system/{name}");
-    list.iter().map(|(name, what, kind, boots)| (path(name), units::base_unit(name, what, kind, *boots))).collect()
-}
-
 /// The links with which systemd knows that a unit is enabled.
-fn enable_units(root: &std::path::Path, list: &[(&str, &str, &str, bool)]) -> std::io::Result<()> {
+pub(super) fn enable_units(root: &std::path::Path, list: &[(&str, &str, &str, bool)]) -> std::io::Result<()> {
     for (name, _, _, _) in list.iter().filter(|(_, _, _, boots)| *boots) {
         let target = if name.ends_with(".socket") { "sockets" } else { "multi-user" };
         let dir = root.join(format!("etc/systemd/system/{target}.target.wants"));
@@ -292,14 +146,6 @@ fn enable_units(root: &std::path::Path, list: &[(&str, &str, &str, bool)]) -> st
         }
     }
     Ok(())
-}
-
-pub fn os_release(debian: u32) -> String {
-    let code = codename(debian);
-    let minor = if debian == 12 { "12" } else { "13.2" };
-    format!(
-        "PRETTY_NAME=\"Debian GNU/Linux {debian} ({code})\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"{debian}\"\nVERSION=\"{debian} ({code})\"\nVERSION_CODENAME={code}\nDEBIAN_VERSION_FULL={minor}\nID=debian\nHOME_URL=\"https://www.debian.org/\"\nSUPPORT_URL=\"https://www.debian.org/support\"\nBUG_REPORT_URL=\"https://bugs.debian.org/\"\n"
-    )
 }
 
 /// Debian and Proxmox without subscription, as deb822 on 9 and as one-line lists on 8.
@@ -382,64 +228,3 @@ sub shutdown {
 
 1;
 ";
-
-/// Lays a minimal Debian root tree; files that are there stay.
-pub fn unpack_container(root: &std::path::Path, debian: u32, hostname: &str, config: &str) -> std::io::Result<()> {
-    let net = super::guest::config_value(config, "net0").unwrap_or_default();
-    let option = |key: &str| {
-        net.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().to_owned()
-    };
-    let interfaces = format!(
-        "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n\taddress {}\n\tgateway {}\n",
-        option("ip"),
-        option("gw")
-    );
-    let code = codename(debian);
-    let text = |s: &str| s.to_owned();
-    let tree = BTreeMap::from([
-        (text("etc/hostname"), format!("{hostname}\n")),
-        (text("etc/hosts"), format!("127.0.0.1 localhost\n127.0.1.1 {hostname}\n")),
-        (text("etc/os-release"), os_release(debian)),
-        (text("usr/lib/os-release"), os_release(debian)),
-        (text("etc/network/interfaces"), interfaces),
-        (
-            text("etc/passwd"),
-            text(
-                "root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-            ),
-        ),
-        (text("etc/group"), text("root:x:0:\nshadow:x:42:\nwww-data:x:33:\nnogroup:x:65534:\n")),
-        (text("etc/fstab"), text("# UNCONFIGURED FSTAB FOR BASE SYSTEM\n")),
-        (
-            text("etc/apt/sources.list.d/debian.sources"),
-            format!(
-                "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: {code} {code}-updates\nComponents: main contrib\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-            ),
-        ),
-        (text("usr/share/keyrings/debian-archive-keyring.gpg"), text("lab: Debian archive keyring\n")),
-    ]);
-    let mut tree = tree;
-    tree.extend(unit_files(units::CONTAINER_UNITS));
-    let missing = tree.into_iter().filter(|(path, _)| !root.join(path).exists()).collect();
-    write_tree(
-        root.to_path_buf(),
-        &missing,
-        &[
-            "etc/default",
-            "etc/systemd/system",
-            "etc/apt/keyrings",
-            "root",
-            "run",
-            "tmp",
-            "mnt",
-            "srv",
-            "usr/bin",
-            "usr/sbin",
-            "usr/lib/systemd/system",
-            "var/lib/dpkg",
-            "var/lib/converge",
-            "var/tmp",
-            "home",
-        ],
-    )
-}
