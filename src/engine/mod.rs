@@ -51,8 +51,14 @@ fn judge<P: Probe>(
             result
         }
         Ok(verdict) if !doubtful => HostResult::of(verdict),
+        // No prediction brings back a host that does not answer.
+        Err(error @ (LookError::Unreachable { .. } | LookError::Timeout { .. })) => HostResult {
+            outright: true,
+            unreachable: unreachable(&error),
+            ..HostResult::new(Status::Blocked, error.to_string())
+        },
         Err(error) if !doubtful && !matches!(error, LookError::NotYet { .. }) => {
-            HostResult::new(Status::Blocked, error.to_string())
+            HostResult { outright: true, ..HostResult::new(Status::Blocked, error.to_string()) }
         }
         uncertain => {
             let now = match uncertain {
@@ -68,6 +74,14 @@ fn judge<P: Probe>(
                 HostResult::new(Status::Ok, format!("probably fine by then (now: {now})"))
             }
         }
+    }
+}
+
+/// Why the host behind the agent is lost, if that is what the error says.
+fn unreachable(error: &LookError) -> Option<String> {
+    match error {
+        LookError::Unreachable { why, .. } => Some(why.clone()),
+        _ => None,
     }
 }
 
@@ -102,7 +116,11 @@ pub fn apply_on(
     loop {
         let verdict = match task.look_and_decide(host) {
             Ok(verdict) => verdict,
-            Err(error) => return made.end(task, Status::Blocked, error.to_string(), Verdict::ok("")),
+            Err(error) => {
+                let unreachable = unreachable(&error);
+                let ended = made.end(task, Status::Blocked, error.to_string(), Verdict::ok(""));
+                return HostResult { outright: true, unreachable, ..ended };
+            }
         };
         match verdict.decision {
             Decision::Ok(ref why) => {

@@ -17,6 +17,8 @@ pub struct Scene<'p> {
     /// A `rescue` stands around: a failure here is not the run's failure.
     pub rescued: bool,
     pub handler: bool,
+    /// The tasks were loaded for this moment and are dropped after it, so nothing may be remembered by their address.
+    pub passing: bool,
 }
 
 #[derive(Clone)]
@@ -36,7 +38,7 @@ impl<'p> Scene<'p> {
     fn inside(&self, enclosure: Enclosure, rescued: bool) -> Scene<'p> {
         let mut chain = self.chain.clone();
         chain.push(enclosure);
-        Scene { play: self.play, all: self.all, chain, rescued: self.rescued || rescued, handler: self.handler }
+        Scene { chain, rescued: self.rescued || rescued, ..*self }
     }
 }
 
@@ -53,6 +55,7 @@ fn enclosure_of(block: &Block, when: Vec<Expr>, fixed: super::vars::Vars) -> Enc
 impl Fleet<'_> {
     /// Runs items on hosts; returns the hosts that are still fine.
     pub(super) fn items(&mut self, scene: &Scene<'_>, items: &[Item], mut hosts: Vec<String>) -> (Vec<String>, Flow) {
+        let entered = hosts.clone();
         for item in items {
             if hosts.is_empty() {
                 break;
@@ -62,14 +65,14 @@ impl Fleet<'_> {
                 Item::Block(block) => {
                     let (left, flow) = self.block(scene, block, hosts);
                     hosts = left;
-                    if flow == Flow::EndPlay {
+                    if flow != Flow::Go {
                         return (hosts, flow);
                     }
                 }
                 Item::Include(include) => {
                     let (left, flow) = self.include(scene, include, hosts);
                     hosts = left;
-                    if flow == Flow::EndPlay {
+                    if flow != Flow::Go {
                         return (hosts, flow);
                     }
                 }
@@ -77,9 +80,8 @@ impl Fleet<'_> {
                     let asked = self.where_holds(scene, &common.when, &hosts);
                     match action {
                         MetaAction::FlushHandlers => hosts = self.flush_handlers(scene, hosts),
-                        MetaAction::EndPlay | MetaAction::EndBatch if !asked.is_empty() => {
-                            return (hosts, Flow::EndPlay);
-                        }
+                        MetaAction::EndPlay if !asked.is_empty() => return (hosts, Flow::EndPlay),
+                        MetaAction::EndBatch if !asked.is_empty() => return (hosts, Flow::EndBatch),
                         MetaAction::EndHost => {
                             for host in &asked {
                                 self.hosts.state(host).ended = true;
@@ -94,7 +96,7 @@ impl Fleet<'_> {
                     }
                 }
             }
-            let fatal = scene.play.any_errors_fatal && scene.all.iter().any(|h| self.hosts.is_out(h));
+            let fatal = scene.play.any_errors_fatal && entered.iter().any(|h| self.hosts.is_out(h));
             if fatal && !scene.rescued {
                 self.note("stopped: a host failed and the play says any_errors_fatal");
                 return (Vec::new(), Flow::EndPlay);
@@ -117,7 +119,7 @@ impl Fleet<'_> {
             if !failed.is_empty() {
                 let (rescued, rescue_flow) = self.items(&plain, &block.rescue, failed);
                 fine.extend(rescued);
-                if rescue_flow == Flow::EndPlay {
+                if rescue_flow != Flow::Go {
                     flow = rescue_flow;
                 }
             }
@@ -126,9 +128,16 @@ impl Fleet<'_> {
             // `always` runs also where the block failed; what failed stays failed.
             let everybody: Vec<String> =
                 hosts.iter().filter(|h| self.hosts.state(h).unreachable.is_none()).cloned().collect();
+            let failed: Vec<String> = everybody.iter().filter(|h| self.hosts.state(h).failed).cloned().collect();
+            for host in &failed {
+                self.hosts.state(host).failed = false;
+            }
             let (after, always_flow) = self.items(&plain, &block.always, everybody);
+            for host in &failed {
+                self.hosts.state(host).failed = true;
+            }
             fine.retain(|h| after.contains(h));
-            if always_flow == Flow::EndPlay {
+            if always_flow != Flow::Go {
                 flow = always_flow;
             }
         }
@@ -175,10 +184,10 @@ impl Fleet<'_> {
             vars.extend(block.common.vars.iter().cloned());
             enclosure.vars = Arc::new(vars);
             enclosure.tags.extend(include.common.tags.iter().cloned());
-            let inside = scene.inside(enclosure, false);
+            let inside = Scene { passing: true, ..scene.inside(enclosure, false) };
             let (left, flow) = self.items(&inside, &block.body, with.clone());
             fine.retain(|h| !with.contains(h) || left.contains(h));
-            if flow == Flow::EndPlay {
+            if flow != Flow::Go {
                 return (fine, flow);
             }
         }

@@ -37,8 +37,7 @@ impl Fleet<'_> {
 
     /// Runs the notified handlers of a play in the order they are written; returns the hosts still fine.
     pub(super) fn flush_handlers(&mut self, scene: &Scene<'_>, mut hosts: Vec<String>) -> Vec<String> {
-        let inside =
-            Scene { play: scene.play, all: scene.all, chain: scene.chain.clone(), rescued: false, handler: true };
+        let inside = Scene { chain: scene.chain.clone(), rescued: false, handler: true, ..*scene };
         for handler in &scene.play.handlers {
             let due: Vec<String> = hosts
                 .iter()

@@ -43,7 +43,7 @@ impl Fleet<'_> {
         result: &mut HostResult,
     ) {
         let common = &def.common;
-        if common.changed_when.is_none() && common.failed_when.is_none() {
+        if result.outright || (common.changed_when.is_none() && common.failed_when.is_none()) {
             return;
         }
         let mut fixed = fixed.clone();
@@ -66,7 +66,9 @@ impl Fleet<'_> {
                     result.status = Status::Failed;
                     result.summary = format!("failed_when: {}", words.join(" and "));
                 }
-                (Ok(false), _) if result.status == Status::Failed => result.status = Status::Changed,
+                (Ok(false), _) if result.status == Status::Failed => {
+                    result.status = if self.mode == Mode::Check { Status::Drifted } else { Status::Changed };
+                }
                 (Ok(_), _) => {}
                 (Err(fault), _) => {
                     result.status = Status::Failed;
@@ -124,6 +126,7 @@ impl Fleet<'_> {
             result.summary = "hidden by no_log".into();
             result.diff.clear();
             result.warnings.clear();
+            result.provisional_reason = result.provisional.then(|| "hidden by no_log".into());
         }
         result.ignored = def.common.ignore_errors || scene.rescued;
         result

@@ -64,6 +64,7 @@ pub struct Fleet<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Go,
+    EndBatch,
     EndPlay,
 }
 
@@ -153,6 +154,9 @@ impl<'a> Fleet<'a> {
     /// `false`: every host failed or was lost, the run cannot go on.
     fn play(&mut self, play: &Play) -> bool {
         let (all, chosen) = self.hosts_of(play);
+        for host in &chosen {
+            self.hosts.state(host).ended = false;
+        }
         let alive: Vec<String> = chosen.iter().filter(|h| !self.hosts.is_out(h)).cloned().collect();
         if chosen.is_empty() {
             return true;
@@ -163,15 +167,21 @@ impl<'a> Fleet<'a> {
         }
         let mut survivors = 0;
         for batch in batches(play, &alive) {
-            let started = batch.len();
+            let started = batch.clone();
             self.collect_owed(&batch);
-            let scene = flow::Scene { play, all: &all, chain: Vec::new(), rescued: false, handler: false };
-            let (left, _) = self.items(&scene, &play.tasks, batch);
+            let scene =
+                flow::Scene { play, all: &all, chain: Vec::new(), rescued: false, handler: false, passing: false };
+            let (left, flow) = self.items(&scene, &play.tasks, batch);
             let left = self.flush_handlers(&scene, left);
-            survivors += left.len();
-            let failed = started - left.len();
+            drop(left);
+            let failed = started.iter().filter(|h| self.hosts.is_out(h)).count();
+            survivors += started.len() - failed;
+            let started = started.len();
             let too_many = play.max_fail_percentage.is_some_and(|p| failed * 100 > p as usize * started);
-            if left.is_empty() || too_many || (failed > 0 && play.any_errors_fatal) {
+            if flow == Flow::EndPlay && failed < started {
+                return true;
+            }
+            if failed == started || too_many || (failed > 0 && play.any_errors_fatal) {
                 return survivors > 0 && !too_many && !play.any_errors_fatal;
             }
         }

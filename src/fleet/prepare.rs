@@ -148,6 +148,7 @@ impl Fleet<'_> {
         if conditions.is_empty()
             && literal
             && def.common.environment.is_empty()
+            && !scene.passing
             && let Some(task) = self.cached(def)
         {
             let environment = BTreeMap::new();
@@ -222,7 +223,7 @@ impl Fleet<'_> {
             }
         }
         let task: Arc<dyn AnyTask> = Arc::from(task);
-        if literal && !desk.used_variables.get() {
+        if literal && !scene.passing && !desk.used_variables.get() {
             self.cache.same_for_all.insert(std::ptr::from_ref(def) as usize, task.clone());
         }
         Prepared::Ready(Ready { task, notify: self.resolve_notify(scene, def), environment })

@@ -63,6 +63,13 @@ impl Fleet<'_> {
             }
         }
         let everybody = once && !failed.is_empty();
+        if everybody {
+            // What had to happen once for all did not: nobody goes on, and a rescue sees everybody.
+            for host in &hosts {
+                let state = self.hosts.state(host);
+                state.failed = state.unreachable.is_none();
+            }
+        }
         hosts.into_iter().filter(|h| !everybody && !failed.contains(h) && !self.hosts.is_out(h)).collect()
     }
 
@@ -141,6 +148,15 @@ impl Fleet<'_> {
                 if answer.status != Status::Skipped {
                     self.overrule(scene, def, &lane.host, &fixed, &mut answer);
                 }
+                let hopeless = answer.status == Status::Skipped
+                    || answer.outright
+                    || self.hosts.state(&lane.target).unreachable.is_some();
+                if hopeless {
+                    let mut result = self.outcome(scene, def, &lane.host, &answer);
+                    result.took_ms = took.as_millis() as u64;
+                    self.end_item(scene, def, name, lane, item, answer, result);
+                    continue;
+                }
                 if attempt < tries && !self.until_holds(scene, def, &lane.host, &fixed, &answer) {
                     again.push(at);
                     continue;
@@ -185,7 +201,20 @@ impl Fleet<'_> {
                 }
             };
             let look_only = def.common.check_mode == Some(true);
-            let (notify, environment) = (ready.notify, ready.environment);
+            let (mut notify, environment) = (ready.notify, ready.environment);
+            if lane.target != lane.host && !notify.is_empty() {
+                // The handler is this host's, wherever the task acts.
+                let owed = Request::Perform { steps: Vec::new(), notify: std::mem::take(&mut notify) };
+                let host = lane.host.clone();
+                let noted = self
+                    .hosts
+                    .send(&host, self.may_come(), &owed)
+                    .and_then(|()| self.hosts.answer(&host, &mut |_, _| {}));
+                if let Err(error) = noted {
+                    answers.push((at, self.lost(&host, &error), since.elapsed()));
+                    continue;
+                }
+            }
             let request = Request::Run { task: wire(ready.task.as_ref()), notify, environment, look_only };
             match self.hosts.send(&lane.target, self.may_come(), &request) {
                 Ok(()) => sent.push((at, since)),
@@ -201,15 +230,28 @@ impl Fleet<'_> {
     }
 
     fn collect(&mut self, def: &TaskDef, name: &str, target: &str) -> HostResult {
+        let hidden = def.common.no_log;
         let reporter = &mut *self.reporter;
         let answer = self.hosts.answer_within(target, def.common.timeout_s, &mut |message, fraction| {
             let (host, task) = (target.to_owned(), name.to_owned());
+            let message = if hidden { "working".to_owned() } else { message };
             reporter.event(&Event::Progress { host, task, message, fraction });
         });
         match answer {
-            Ok(Response::Run(result)) => result,
-            Ok(Response::Error { message }) => HostResult::new(Status::Failed, message),
-            Ok(other) => HostResult::new(Status::Failed, format!("unexpected answer {other:?}")),
+            Ok(Response::Run(result)) => {
+                if let Some(why) = &result.unreachable {
+                    let error = LinkError::Lost { host: target.to_owned(), why: why.clone() };
+                    self.hosts.lose(target, &error);
+                }
+                result
+            }
+            Ok(Response::Error { message }) => {
+                HostResult { outright: true, ..HostResult::new(Status::Failed, message) }
+            }
+            Ok(other) => {
+                let words = format!("unexpected answer {other:?}");
+                HostResult { outright: true, ..HostResult::new(Status::Failed, words) }
+            }
             Err(error) => self.lost(target, &error),
         }
     }
@@ -221,7 +263,7 @@ impl Fleet<'_> {
 
     pub(super) fn lost(&mut self, host: &str, error: &LinkError) -> HostResult {
         self.hosts.lose(host, error);
-        HostResult::new(Status::Failed, error.to_string())
+        HostResult { outright: true, ..HostResult::new(Status::Failed, error.to_string()) }
     }
 
     fn until_holds(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str, fixed: &Vars, answer: &HostResult) -> bool {
@@ -271,7 +313,7 @@ pub(super) fn wire(task: &dyn AnyTask) -> WireTask {
 pub(super) fn unready(def: &TaskDef, prepared: Prepared) -> HostResult {
     match prepared {
         Prepared::Skip(why) => HostResult::new(Status::Skipped, why),
-        Prepared::Fault(why) => HostResult::new(Status::Failed, why),
+        Prepared::Fault(why) => HostResult { outright: true, ..HostResult::new(Status::Failed, why) },
         Prepared::NotYet(why) => {
             let reads_only = def.kind.touches == Touches::Nothing;
             let (status, words) = if reads_only {

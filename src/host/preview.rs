@@ -145,7 +145,7 @@ impl<H: Probe> Preview<H> {
             Effect::Reads { .. } => {}
             Effect::Answers { query, output } => drop(state.answers.insert(query.clone(), output.clone())),
             Effect::ApiAnswers { get, data } => drop(state.api.insert(get.clone(), data.clone())),
-            Effect::Unsettles { topic } => state.unsettled.push((topic.clone(), format!("`{}`", step.describe()))),
+            Effect::Unsettles { topic } => state.unsettled.push((topic.clone(), "an earlier change".to_owned())),
             Effect::MayBring { what } => drop(state.may_bring.insert(what.clone())),
             Effect::UnsettlesAll { what } => drop(state.unsettled_all.insert(what.clone())),
         }

@@ -80,6 +80,12 @@ pub struct HostResult {
     /// Check: a change was only predicted, so that `data` is not what an apply would register.
     #[serde(default)]
     pub predicted: bool,
+    /// Not what the task came to, but why it never came to anything: `failed_when` has no say over it.
+    #[serde(default)]
+    pub outright: bool,
+    /// The host behind the agent cannot be asked (a node that is off, an API that is down).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +111,8 @@ impl HostResult {
             data: Json::Null,
             provisional: Vec::new(),
             predicted: false,
+            outright: false,
+            unreachable: None,
         }
     }
 
