@@ -223,8 +223,9 @@ impl Made {
             Err(failure) if matches!(status, Status::Ok | Status::Changed) => (Status::Failed, failure),
             _ => (status, why),
         };
+        let touched = self.any();
         let summary = if status == Status::Changed { self.summaries.join("; ") } else { why };
-        HostResult { diff: self.diffs, warnings: verdict.warnings, data, ..HostResult::new(status, summary) }
+        HostResult { diff: self.diffs, warnings: verdict.warnings, data, touched, ..HostResult::new(status, summary) }
     }
 }
 

@@ -29,8 +29,17 @@ impl Fleet<'_> {
             })
             .collect();
         for host in asked {
-            if let Ok(Response::PendingHandlers { handlers }) = self.hosts.answer(host, &mut |_, _| {}) {
-                self.owed.extend(handlers.into_iter().map(|handler| (host.clone(), handler)));
+            match self.hosts.answer(host, &mut |_, _| {}) {
+                Ok(Response::PendingHandlers { handlers }) => {
+                    self.owed.extend(handlers.into_iter().map(|handler| (host.clone(), handler)));
+                }
+                Ok(Response::Error { message }) => {
+                    // What is owed cannot be told, so the run must not end as if nothing were.
+                    self.failures += 1;
+                    self.note(format!("{host}: the handlers it is owed cannot be read: {message}"));
+                }
+                Ok(other) => self.note(format!("{host}: unexpected answer {other:?}")),
+                Err(error) => drop(self.lost(host, &error)),
             }
         }
     }
@@ -66,6 +75,17 @@ impl Fleet<'_> {
         hosts
     }
 
+    /// Takes back what was noted for a change that `changed_when` says was none; what was owed before stays.
+    pub(super) fn forgive(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str) {
+        for handler in self.resolve_notify(scene, def) {
+            let due = self.hosts.state(host).notified.contains(&handler)
+                || self.owed.contains(&(host.to_owned(), handler.clone()));
+            if !due {
+                self.cross_out(host, &handler);
+            }
+        }
+    }
+
     fn cross_out(&mut self, host: &str, handler: &str) {
         let request = Request::HandlerDone { handler: handler.to_owned() };
         let answer = self.hosts.send(host, false, &request).and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
@@ -75,7 +95,10 @@ impl Fleet<'_> {
                 self.note(format!("{host}: handler `{handler}` ran, but could not be crossed out: {message}"));
             }
             Ok(other) => self.note(format!("{host}: unexpected answer {other:?}")),
-            Err(error) => self.note(format!("{host}: handler `{handler}` ran, but could not be crossed out: {error}")),
+            Err(error) => {
+                self.note(format!("{host}: handler `{handler}` ran, but could not be crossed out: {error}"));
+                self.lost(host, &error);
+            }
         }
     }
 

@@ -80,6 +80,10 @@ impl Fleet<'_> {
         };
         let answer =
             self.hosts.send(host, self.may_come(), &request).and_then(|()| self.hosts.answer(host, &mut |_, _| {}));
+        if let Err(error) = &answer {
+            let error = error.clone();
+            self.lost(host, &error);
+        }
         if let Ok(Response::Run(result)) = answer
             && let Some(Json::Object(facts)) = result.data.get("ansible_facts")
         {

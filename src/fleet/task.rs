@@ -145,8 +145,13 @@ impl Fleet<'_> {
                 let lane = &mut lanes[at];
                 let item = lane.items[round].clone();
                 let fixed = loop_vars(&def.common, item.clone().map(|i| (round, i)));
+                let before = answer.status;
                 if answer.status != Status::Skipped {
                     self.overrule(scene, def, &lane.host, &fixed, &mut answer);
+                }
+                if before == Status::Changed && answer.status == Status::Ok {
+                    answer.touched = false;
+                    self.forgive(scene, def, &lane.host);
                 }
                 let hopeless = answer.status == Status::Skipped
                     || answer.outright
@@ -295,7 +300,7 @@ impl Fleet<'_> {
         if let Some(item) = &item {
             result.item = Some(self.item_label(scene, def, &lane.host, item));
         }
-        if matches!(answer.status, Status::Changed | Status::Drifted) {
+        if matches!(answer.status, Status::Changed | Status::Drifted) || answer.touched {
             for handler in self.resolve_notify(scene, def) {
                 self.hosts.state(&lane.host).notified.insert(handler);
             }

@@ -2,6 +2,7 @@
 
 use super::flow::Scene;
 use super::prepare::{Prepared, Ready};
+use super::render;
 use super::task::{unready, wire};
 use super::{Fleet, Mode};
 use crate::event::{Event, Outcome};
@@ -18,7 +19,8 @@ const MAX_STAGES: usize = 40;
 
 /// Runs such a task for `acting` hosts; returns those on which it failed.
 pub fn run(fleet: &mut Fleet<'_>, scene: &Scene<'_>, def: &TaskDef, name: &str, acting: &[String]) -> Vec<String> {
-    let speaker = acting[0].clone();
+    let acting = &willing(fleet, scene, def, name, acting)[..];
+    let Some(speaker) = acting.first().cloned() else { return Vec::new() };
     let items = match fleet.loop_items(scene, &def.common, &speaker) {
         Ok(items) => items,
         Err(fault) => {
@@ -41,6 +43,35 @@ pub fn run(fleet: &mut Fleet<'_>, scene: &Scene<'_>, def: &TaskDef, name: &str, 
         failed.extend(session.finish());
     }
     failed.into_iter().collect()
+}
+
+/// The hosts on which the conditions hold; the others are reported as skipped. A condition that needs a loop item or
+/// cannot be evaluated is left to the preparing, which says what is wrong.
+fn willing(fleet: &mut Fleet<'_>, scene: &Scene<'_>, def: &TaskDef, name: &str, hosts: &[String]) -> Vec<String> {
+    let conditions: Vec<_> = scene.chain.iter().flat_map(|e| &e.when).chain(&def.common.when).cloned().collect();
+    if conditions.is_empty() || def.common.loop_.is_some() {
+        return hosts.to_vec();
+    }
+    let mut willing = Vec::new();
+    for host in hosts {
+        fleet.doubt_reset();
+        let scope = fleet.scope(scene, host, &def.common.vars, Default::default());
+        let holds = render::holds(&conditions, &scope.value());
+        let known = fleet.doubt.lock().expect("no panic while holding").not_yet.is_none();
+        if known && matches!(holds, Ok(false)) {
+            refuse(
+                fleet,
+                scene,
+                def,
+                name,
+                std::slice::from_ref(host),
+                HostResult::new(Status::Skipped, "its `when` is false"),
+            );
+        } else {
+            willing.push(host.clone());
+        }
+    }
+    willing
 }
 
 fn refuse(
@@ -168,7 +199,10 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
             let may_come = self.fleet.may_come();
             match self.fleet.hosts.send(host, may_come, &request) {
                 Ok(()) => asked.push(host.clone()),
-                Err(error) => drop(seen.insert(host.clone(), Err(unreachable(host, &error)))),
+                Err(error) => {
+                    self.fleet.hosts.lose(host, &error);
+                    seen.insert(host.clone(), Err(unreachable(host, &error)));
+                }
             }
         }
         for host in asked {
@@ -186,6 +220,10 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
                     Err(unreachable(&host, &error))
                 }
             };
+            if let Err(LookError::Unreachable { why, .. }) = &answer {
+                let lost = LinkError::Lost { host: host.clone(), why: why.clone() };
+                self.fleet.hosts.lose(&host, &lost);
+            }
             seen.insert(host, answer);
         }
         seen
@@ -193,6 +231,11 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
 
     /// Performs a change for one verdict. Returns whether the world may be different now.
     fn change(&mut self, host: &str, change: &Change, verdict: &Verdict) -> bool {
+        if self.fleet.mode == Mode::Apply && self.def.common.check_mode == Some(true) {
+            self.end(host, Status::Drifted, change.summary.clone(), verdict);
+            self.made.entry(host.to_owned()).or_default().diff.push_str(&change.diff);
+            return false;
+        }
         let made = self.made.entry(host.to_owned()).or_default();
         let circle = match made.last {
             Some(After::LookAgain) => Some("still not as described after the change"),
@@ -249,10 +292,11 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
     fn send_steps(&mut self, target: &str, steps: Vec<Step>, notify: Vec<String>) -> Result<Vec<Output>, StepError> {
         let may_come = self.fleet.may_come();
         let sent = self.fleet.hosts.send(target, may_come, &Request::Perform { steps, notify });
-        let (reporter, task) = (&mut *self.fleet.reporter, self.name);
+        let (reporter, task, hidden) = (&mut *self.fleet.reporter, self.name, self.def.common.no_log);
         let answer = sent.and_then(|()| {
             self.fleet.hosts.answer(target, &mut |message, fraction| {
                 let (host, task) = (target.to_owned(), task.to_owned());
+                let message = if hidden { "working".to_owned() } else { message };
                 reporter.event(&Event::Progress { host, task, message, fraction });
             })
         });

@@ -132,7 +132,7 @@ impl<H: Probe> Preview<H> {
         }
     }
 
-    fn predict_effect(&self, effect: &Effect, step: &Step) {
+    fn predict_effect(&self, effect: &Effect) {
         if let Effect::Reads { path, content } = effect {
             let predicted = content.as_ref().map(|text| Predicted {
                 stat: self.stat_for_write(path, FileKind::File, text.len(), Attributes::default()),
@@ -159,6 +159,28 @@ struct Attributes {
     group: Option<String>,
 }
 
+impl<H: Probe> Preview<H> {
+    /// Follows predicted links; real ones are followed by the real host.
+    fn read_through(&self, path: &Path, hops: u32) -> Result<Option<Vec<u8>>, LookError> {
+        match self.predicted(path) {
+            Some(None) => return Ok(None),
+            Some(Some(Predicted { content: Some(content), .. })) => return Ok(Some(content)),
+            Some(Some(Predicted { stat, .. })) if stat.kind == FileKind::Symlink => {
+                let target = stat.link_target.unwrap_or_default();
+                let next = path.parent().unwrap_or(Path::new("/")).join(target);
+                if hops == 0 {
+                    return Err(LookError::cannot_tell(path.display().to_string(), "too many symbolic links"));
+                }
+                return self.read_through(&next, hops - 1);
+            }
+            _ => {}
+        }
+        let found = self.real.read(path)?;
+        self.doubt(found.is_none());
+        Ok(found)
+    }
+}
+
 impl<H: Probe> Probe for Preview<H> {
     fn name(&self) -> &str {
         self.real.name()
@@ -169,18 +191,7 @@ impl<H: Probe> Probe for Preview<H> {
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
-        match self.predicted(path) {
-            Some(None) => return Ok(None),
-            Some(Some(Predicted { content: Some(content), .. })) => return Ok(Some(content)),
-            Some(Some(Predicted { stat, .. })) if stat.kind == FileKind::Symlink => {
-                let target = stat.link_target.unwrap_or_default();
-                return self.read(&path.parent().unwrap_or(Path::new("/")).join(target));
-            }
-            _ => {}
-        }
-        let found = self.real.read(path)?;
-        self.doubt(found.is_none());
-        Ok(found)
+        self.read_through(path, 40)
     }
 
     fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
@@ -223,7 +234,10 @@ impl<H: Probe> Probe for Preview<H> {
             return Ok(output.clone());
         }
         let answer = self.real.query(query);
-        let absent = !matches!(&answer, Ok(output) if output.rc == 0);
+        let absent = match &answer {
+            Ok(output) => output.rc != 0,
+            Err(error) => matches!(error, LookError::NoProgram { .. } | LookError::NotYet { .. }),
+        };
         self.doubt(absent);
         self.doubt_topic(&query.topic);
         answer
@@ -239,7 +253,7 @@ impl<H: Probe> Probe for Preview<H> {
             None => {}
         }
         let answer = self.real.api(get);
-        self.doubt(answer.is_err());
+        self.doubt(matches!(answer, Err(LookError::Api { .. } | LookError::NotYet { .. })));
         answer
     }
 }
@@ -249,7 +263,7 @@ impl<H: Probe> Host for Preview<H> {
     fn perform(&self, step: &Step) -> Result<Output, StepError> {
         self.predict_action(&step.action);
         for effect in &step.effects {
-            self.predict_effect(effect, step);
+            self.predict_effect(effect);
         }
         Ok(Output::default())
     }

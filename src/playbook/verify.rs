@@ -311,12 +311,10 @@ impl<'l, 'a> Verifier<'l, 'a> {
     }
 
     fn cluster(&mut self, task: &TaskDef) {
-        let delegated = task.common.delegate_to.as_ref();
-        let there = delegated.is_some_and(|host| host.as_str() == Some("cluster") || host.is_template());
-        if task.kind.touches == Touches::Cluster && !self.on_cluster && !there {
+        if task.kind.touches == Touches::Cluster && !self.on_cluster {
             let fault = Fault::new(task.kind_span, format!("`{}` concerns the cluster, not a host", task.kind.name));
             let fault = fault.label("needs `hosts: cluster`");
-            self.tell(fault.help("put it into a play with `hosts: cluster`, or add `delegate_to: cluster`"));
+            self.tell(fault.help("put it into a play with `hosts: cluster`"));
         }
     }
 }

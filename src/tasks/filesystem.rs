@@ -115,6 +115,15 @@ impl Filesystem {
     }
 }
 
+/// `-F`, `-f`, also among joined short options (`-qF`), and `--force`.
+fn forces(word: &str) -> bool {
+    match word.strip_prefix('-') {
+        Some(long) if long.starts_with('-') => long.starts_with("-force"),
+        Some(short) => short.chars().take_while(char::is_ascii_alphabetic).any(|c| c == 'f' || c == 'F'),
+        None => false,
+    }
+}
+
 impl Task for Filesystem {
     const KIND: &'static str = "filesystem";
     const EXAMPLE: &'static str = "\
@@ -146,7 +155,7 @@ impl Task for Filesystem {
         match args::split_words(&self.opts) {
             Err(why) => faults.push(ArgFault::at("opts", why)),
             // mke2fs and mkfs.xfs take these as "overwrite whatever is there".
-            Ok(words) if words.iter().any(|w| w == "-F" || w == "-f" || w == "--force") => {
+            Ok(words) if words.iter().any(|w| forces(w)) => {
                 faults.push(ArgFault::at("opts", "`-f` and `-F` overwrite what is on the device"));
             }
             Ok(_) => {}

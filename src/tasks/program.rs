@@ -50,6 +50,8 @@ impl Program<'_> {
                 "cmd": self.argv, "rc": 0, "stdout": "", "stdout_lines": [], "stderr": "", "stderr_lines": [],
             }));
         }
+        // Only the program's name: the arguments may hold what `no_log` hides.
+        let program = self.line.split_whitespace().next().unwrap_or("a command").to_owned();
         let newline = if self.stdin_add_newline { "\n" } else { "" };
         let action = Action::Run {
             argv: self.argv.clone(),
@@ -62,7 +64,7 @@ impl Program<'_> {
         Decision::Drift(Change {
             summary: format!("run `{}`", self.line),
             diff: String::new(),
-            steps: vec![Step::from(action).effect(Effect::UnsettlesAll { what: self.line.clone() })],
+            steps: vec![Step::from(action).effect(Effect::UnsettlesAll { what: program })],
             after: After::Done,
         })
         .into()

@@ -83,6 +83,9 @@ pub struct HostResult {
     /// Not what the task came to, but why it never came to anything: `failed_when` has no say over it.
     #[serde(default)]
     pub outright: bool,
+    /// Something was changed, whatever became of it then: its handlers are due.
+    #[serde(default)]
+    pub touched: bool,
     /// The host behind the agent cannot be asked (a node that is off, an API that is down).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable: Option<String>,
@@ -112,6 +115,7 @@ impl HostResult {
             provisional: Vec::new(),
             predicted: false,
             outright: false,
+            touched: false,
             unreachable: None,
         }
     }

@@ -46,7 +46,11 @@ impl<'a> Picture<'a> {
     }
 
     pub fn unreachable(&self) -> Vec<String> {
-        let why = |n: &Node<'_>| n.seen.err().map(|e| format!("{} ({e})", n.name));
+        // A node that answers, but not about DRBD, tells as little as one that does not answer.
+        let why = |n: &Node<'_>| match n.seen {
+            Err(error) => Some(format!("{} ({error})", n.name)),
+            Ok(seen) => seen.runtime.as_ref()?.status.as_ref().err().map(|e| format!("{} ({e})", n.name)),
+        };
         self.nodes.iter().filter_map(why).collect()
     }
 }

@@ -9,7 +9,7 @@ use crate::drbd::plan::{Class, Plan};
 use crate::drbd::resource::{Device, Resource};
 use crate::drbd::words::{ConnectionState, DiskState, Role};
 use crate::drbd::{gi, plan};
-use crate::host::{Action, Bytes, Effect, Guard, Step, Topic};
+use crate::host::{Action, Bytes, Effect, Guard, Query, Step, Topic};
 use crate::tasks::{Verdict, diff, drbd_options};
 
 /// What a node does next.
@@ -244,6 +244,9 @@ fn metadata(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next>
                 stdout: Some(String::new()),
                 reason: format!("{path} is not blank any more"),
             });
+            // blkid's 2 also means "could not open": the device must answer for itself as well.
+            let size = Query::new(Topic::Device(path.clone()), ["blockdev", "--getsize64", path]);
+            step = step.guard(size, 0, format!("{path} cannot be opened"));
             step.effects.push(Effect::Unsettles { topic: Topic::Device(path.clone()) });
         }
         names.extend(devices);
