@@ -2,7 +2,7 @@
 
 use crate::engine::{self, Terms, journal};
 use crate::event::Mode;
-use crate::host::{Host, Output, Preview, Probe, Step, StepError};
+use crate::host::{Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{AnyTask, registry};
 use crate::wire::{HostResult, Request, Response, WireTask, read_frame, write_frame};
 use std::io::{self, BufRead, Write};
@@ -47,6 +47,8 @@ fn answer(ground: &Ground, request: Request, output: &mut impl Write) -> Respons
         Request::Perform { steps, notify } => perform(ground, &steps, &notify, output),
         Request::PendingHandlers => match journal::pending(ground.probe()) {
             Ok(handlers) => Response::PendingHandlers { handlers },
+            // A host that is only predicted owes nothing yet.
+            Err(LookError::NotYet { .. }) => Response::PendingHandlers { handlers: Vec::new() },
             Err(error) => Response::Error { message: error.to_string() },
         },
         Request::HandlerDone { handler } => match ground {
