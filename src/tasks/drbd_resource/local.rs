@@ -121,8 +121,8 @@ fn bad_disk(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next>
                 Some(Disk::Holds(_)) if external && index == 0 && has_metadata(seen, &devices) => {}
                 Some(Disk::Holds(what)) => {
                     return stop(format!(
-                        "{path} is not empty: it holds {what}. Metadata is never created over data; if it may go, \
-                         wipe it by hand (wipefs -a {path})"
+                        "{path} is not empty: it holds {what}. Metadata is never created over data; only a \
+                         person can know whether it may go"
                     ));
                 }
                 Some(Disk::Missing) => {
@@ -341,6 +341,9 @@ fn adjust(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen, runtime: &Runtime
     let summary = match (seen.status(), class) {
         (None, _) => format!("bring {name} up"),
         (Some(_), Class::Benign) => format!("adjust options of the running {name}"),
+        (Some(status), Class::BringUp) if plan.lines.iter().any(|l| l.verb == "attach") && is_detached(status) => {
+            format!("attach the disk of {name} again: it is Diskless here, as after an I/O error")
+        }
         (Some(_), Class::BringUp) => format!("complete {name}: {}", verbs(plan)),
         (Some(_), _) => format!("adjust {name}, interrupting connections: {}", verbs(plan)),
     };
@@ -348,6 +351,10 @@ fn adjust(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen, runtime: &Runtime
     let diff = format!("--- running {name} on {}\n+++ {}\n{diff}", node.name, picture.task.path());
     let step = unsettling(picture, seen, Step::run(["drbdadm", "adjust", name]));
     act(Verdict::stage(summary, diff, vec![step]))
+}
+
+fn is_detached(status: &crate::drbd::status::Resource) -> bool {
+    status.devices.iter().any(|d| d.disk_state == DiskState::Diskless)
 }
 
 fn verbs(plan: &Plan) -> String {
