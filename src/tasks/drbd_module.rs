@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
 
+/// The public half of the key that DKMS makes and signs with.
+const MOK: &str = "/var/lib/dkms/mok.pub";
 const LOAD_AT_BOOT: &str = "/etc/modules-load.d/drbd.conf";
 
 /// DRBD 9 is loaded. The kernel itself ships 8.4, so where 9 is not loaded the task says why, out of dkms, the files
@@ -50,6 +52,9 @@ pub struct Seen {
     /// `/proc/drbd`, where 8.4 shows what is configured.
     proc_drbd: Option<String>,
     transport_loaded: bool,
+    /// Secure Boot is on, DKMS signs with its own key, and the firmware says that this key is not enrolled.
+    #[serde(default)]
+    key_missing: bool,
     /// A file of modules-load.d names drbd.
     at_boot: bool,
     /// The kernel that boots next, where it is another one, and whether it has a DRBD 9 file.
@@ -97,10 +102,19 @@ impl Task for DrbdModule {
             updates_file: Some(has_file(host, &kernel)?),
             kernel,
         };
+        let key_missing = match facts.secure_boot {
+            SecureBoot::Enabled if !has_own_key(host)? => {
+                // Exits with 1 where the key is enrolled; a file that cannot be opened tells nothing.
+                let told = ask(Topic::Other, &["mokutil", "--test-key", MOK])?.ok();
+                told.is_some_and(|o| o.stdout.trim() == format!("{MOK} is not enrolled"))
+            }
+            _ => false,
+        };
         let next = next_kernel(host, &facts.kernel)?;
         Ok(Seen {
             proc_drbd: host.read_text(Path::new("/proc/drbd"))?,
             transport_loaded: host.stat(Path::new("/sys/module/drbd_transport_tcp"))?.is_some(),
+            key_missing,
             at_boot: at_boot(host)?,
             next_kernel: match next {
                 Some(kernel) => {
@@ -119,7 +133,7 @@ impl Task for DrbdModule {
             return Verdict::failed(format!("`{}` is no version", self.version));
         };
         let mut verdict = match &facts.loaded {
-            None => self.not_loaded(facts, &wanted),
+            None => self.not_loaded(seen, &wanted),
             Some(text) => match Version::parse(text) {
                 Some(loaded) if loaded.satisfies(&wanted) => self.boot(seen, text),
                 Some(_) => self.wrong_one(seen, text, &wanted),
@@ -147,9 +161,13 @@ impl DrbdModule {
         facts.found_version.as_deref().and_then(Version::parse).is_some_and(|v| v.satisfies(wanted))
     }
 
-    fn not_loaded(&self, facts: &Facts, wanted: &Version) -> Verdict {
+    fn not_loaded(&self, seen: &Seen, wanted: &Version) -> Verdict {
+        let facts = &seen.facts;
         if !self.found(facts, wanted) {
             return Verdict::blocked(self.why_not(facts));
+        }
+        if refused_by_firmware(seen) {
+            return Verdict::blocked(KEY_MISSING);
         }
         let version = facts.found_version.as_deref().unwrap_or_default();
         let verdict =
@@ -167,6 +185,9 @@ impl DrbdModule {
         let facts = &seen.facts;
         if !self.found(facts, wanted) {
             return Verdict::blocked(format!("DRBD {loaded} is loaded, not {}: {}", self.version, self.why_not(facts)));
+        }
+        if refused_by_firmware(seen) {
+            return Verdict::blocked(format!("DRBD {loaded} is loaded, not {}: {KEY_MISSING}", self.version));
         }
         let proc_drbd = seen.proc_drbd.as_deref().and_then(module::parse_proc_drbd);
         let version = facts.found_version.as_deref().unwrap_or_default();
@@ -213,6 +234,30 @@ impl DrbdModule {
         let text = "drbd\n";
         Verdict::drift("load drbd at boot", diff::created(LOAD_AT_BOOT, text), vec![Step::write(LOAD_AT_BOOT, text)])
     }
+}
+
+const KEY_MISSING: &str = "Secure Boot is enabled and refuses DKMS's module, whose key is not enrolled: \
+     mokutil --import /var/lib/dkms/mok.pub, then reboot and confirm it at the console";
+
+/// The module that would be loaded is one that DKMS built and signed with a key nobody enrolled.
+fn refused_by_firmware(seen: &Seen) -> bool {
+    seen.key_missing && seen.facts.found_file.as_deref().is_some_and(|f| f.contains("/updates/dkms/"))
+}
+
+/// DKMS is told to sign with another key, about which `mok.pub` says nothing.
+fn has_own_key(host: &dyn Probe) -> Result<bool, LookError> {
+    let dir = "/etc/dkms/framework.conf.d";
+    let more = host.list(Path::new(dir))?.unwrap_or_default().into_iter().map(|name| format!("{dir}/{name}"));
+    for path in std::iter::once("/etc/dkms/framework.conf".to_owned()).chain(more) {
+        let text = host.read_text(Path::new(&path))?.unwrap_or_default();
+        let set = |line: &str| {
+            line.split_once('=').is_some_and(|(k, _)| ["mok_certificate", "sign_file"].contains(&k.trim()))
+        };
+        if text.lines().any(set) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn unsettling(step: Step) -> Step {

@@ -109,7 +109,19 @@ fn secure_boot_is_named() {
     let fake = node();
     with_9(&fake);
     fake.answer(&["mokutil", "--sb-state"], Output::ok("SecureBoot enabled\n"));
-    assert!(look(&fake).warnings[0].contains("Secure Boot is enabled"));
+    let test = ["mokutil", "--test-key", MOK];
+    // Enrolled, or not to be told: modprobe is tried.
+    for (rc, says) in [(1, "/var/lib/dkms/mok.pub is already enrolled\n"), (255, "")] {
+        fake.answer(&test, Output { rc, stdout: says.into(), ..Output::default() });
+        assert!(look(&fake).warnings[0].contains("Secure Boot is enabled"), "{says}");
+    }
+    fake.answer(&test, Output::ok("/var/lib/dkms/mok.pub is not enrolled\n"));
+    refuses(&module(), &fake, "mokutil --import /var/lib/dkms/mok.pub");
+    loaded(&fake, "8.4.11", "version: 8.4.11 (api:1/proto:86-101)\n");
+    refuses(&module(), &fake, "DRBD 8.4.11 is loaded, not 9: Secure Boot");
+    // Signed with another key: what is enrolled is not known.
+    fake.file("/etc/dkms/framework.conf", "mok_certificate=/root/own.pub\n", 0o644);
+    assert!(matches!(look(&fake).decision, Decision::Drift(_)));
 }
 
 #[test]

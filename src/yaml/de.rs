@@ -1,11 +1,11 @@
 //! serde's view of a tree. One pass stops at the first fault, as serde must; [`super::collect`] runs it again with
 //! that place stood in for, until all faults are known.
 
+use super::access::{Fields, Items};
 use super::error::{Error, wrong_type};
 use super::stand_in::{StandIn, Variant};
 use super::{Node, Value, scalar};
-use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Visitor};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +28,7 @@ pub struct State {
 
 impl State {
     /// All at once, because the pass may end before it comes to the last of them.
-    fn note_unknown(&self, entries: &[(Node, Node)], known: &'static [&'static str]) {
+    pub fn note_unknown(&self, entries: &[(Node, Node)], known: &'static [&'static str]) {
         for (key, _) in entries {
             if known.contains(&key.as_str().unwrap_or_default()) {
                 continue;
@@ -133,7 +133,7 @@ impl<'a> Deserializer<'a> for De<'a> {
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
         let result = match &self.node.value {
             _ if self.poisoned() => StandIn(self).deserialize_any(visitor),
-            Value::Sequence(items) => visitor.visit_seq(Items { items: items.iter(), of: self }),
+            Value::Sequence(items) => visitor.visit_seq(Items::new(items, self)),
             Value::Mapping(_) => visitor.visit_map(Fields::new(self, None)),
             Value::Scalar { text, plain } => {
                 // Counts as a template even when text fits, because the final value is another.
@@ -238,7 +238,7 @@ impl<'a> Deserializer<'a> for De<'a> {
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
         let result = match &self.node.value {
             _ if self.stands_in() => StandIn(self).deserialize_seq(visitor),
-            Value::Sequence(items) => visitor.visit_seq(Items { items: items.iter(), of: self }),
+            Value::Sequence(items) => visitor.visit_seq(Items::new(items, self)),
             _ => Err(wrong_type("a list", self.node.what())),
         };
         self.placed(result)
@@ -326,88 +326,5 @@ fn visit_untyped<'a, V: Visitor<'a>>(text: &'a str, visitor: V) -> Result<V::Val
             (_, _, number) => visitor.visit_f64(number.unwrap_or_default()),
         },
         _ => visitor.visit_borrowed_str(text),
-    }
-}
-
-struct Items<'a> {
-    items: std::slice::Iter<'a, Node>,
-    of: De<'a>,
-}
-
-impl<'a> SeqAccess<'a> for Items<'a> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        for node in self.items.by_ref() {
-            if self.of.state.left_out.contains(&address(node)) {
-                continue;
-            }
-            let de = self.of.other(node);
-            return de.placed(seed.deserialize(de)).map(Some);
-        }
-        Ok(None)
-    }
-}
-
-/// The entries of a mapping, without those passed over, with those made up.
-struct Fields<'a> {
-    entries: std::slice::Iter<'a, (Node, Node)>,
-    known: Option<&'static [&'static str]>,
-    made_up: std::slice::Iter<'a, &'static str>,
-    /// The value to the key just given; `None`: made up.
-    value: Option<&'a Node>,
-    of: De<'a>,
-}
-
-impl<'a> Fields<'a> {
-    fn new(of: De<'a>, known: Option<&'static [&'static str]>) -> Self {
-        let entries = of.node.entries().unwrap_or_default();
-        if let Some(known) = known {
-            of.state.note_unknown(entries, known);
-        }
-        Self { entries: entries.iter(), known, ..Self::empty(of) }
-    }
-
-    fn empty(of: De<'a>) -> Self {
-        let made_up = of.state.made_up.get(&address(of.node)).map_or([].iter(), |fields| fields.iter());
-        Self { entries: [].iter(), known: None, made_up, value: None, of }
-    }
-}
-
-impl<'a> MapAccess<'a> for Fields<'a> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        for (key, value) in self.entries.by_ref() {
-            let left_out = &self.of.state.left_out;
-            if !left_out.is_empty() && (left_out.contains(&address(key)) || left_out.contains(&address(value))) {
-                continue;
-            }
-            if let Some(known) = self.known
-                && !known.contains(&key.as_str().unwrap_or_default())
-            {
-                continue;
-            }
-            self.value = Some(value);
-            let de = self.of.other(key);
-            return de.placed(seed.deserialize(super::key::Key(de))).map(Some);
-        }
-        match self.made_up.next() {
-            None => Ok(None),
-            Some(name) => {
-                self.value = None;
-                seed.deserialize(StrDeserializer::<Error>::new(name)).map(Some)
-            }
-        }
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        match self.value.take() {
-            None => seed.deserialize(StandIn(self.of)),
-            Some(node) => {
-                let de = self.of.other(node);
-                de.placed(seed.deserialize(de))
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of playbooks. Scalars are kept as written: `1.10`, `0644`, `no`.
 
+mod access;
 mod collect;
 mod de;
 mod error;

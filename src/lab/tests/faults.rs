@@ -14,7 +14,9 @@ fn faults_on_a_fresh_lab_say_what_is_missing() {
     let before = std::fs::read(lab.dir().join("state.json")).unwrap();
     for name in [
         "in-tree-module",
+        "new-kernel",
         "dkms-failed",
+        "secure-boot",
         "edited-res",
         "service-disabled",
         "container-locked",
@@ -40,10 +42,29 @@ fn a_new_kernel_without_headers_loads_the_old_drbd() {
     // drbd-utils loads whatever drbd there is at boot.
     assert_eq!(ok(&lab, "pve3", "cat /sys/module/drbd/version"), "8.4.11\n");
     assert_eq!(ok(&lab, "pve3", "dkms status -k 6.17.4-2-pve"), "drbd/9.3.3-1: added\n");
+    // A kernel alone builds nothing without its headers; those build.
+    ok(&lab, "pve3", "apt-get -y install --reinstall proxmox-kernel-6.17.4-2-pve-signed");
+    assert_eq!(ok(&lab, "pve3", "dkms status -k 6.17.4-2-pve"), "drbd/9.3.3-1: added\n");
     ok(&lab, "pve3", "apt-get -y install proxmox-headers-6.17.4-2-pve");
     assert_eq!(ok(&lab, "pve3", "modinfo -F version drbd"), "9.3.3\n");
     ok(&lab, "pve3", "rmmod drbd && modprobe drbd");
     assert_eq!(ok(&lab, "pve3", "cat /sys/module/drbd/version"), "9.3.3\n");
+}
+
+/// As the reference playbook installs it: the meta package has brought the newest headers before the kernel comes.
+#[test]
+fn headers_that_are_there_build_for_a_new_kernel_and_the_fault_takes_them_away() {
+    let (_dir, lab) = lab();
+    for node in ["pve2", "pve3"] {
+        with_drbd(&lab, node);
+        ok(&lab, node, "apt-get -y install proxmox-default-headers");
+    }
+    ok(&lab, "pve2", "apt-get -y install proxmox-kernel-6.17.4-2-pve-signed");
+    assert!(ok(&lab, "pve2", "dkms status -k 6.17.4-2-pve").contains("installed"));
+    break_it(&lab, "new-kernel").unwrap();
+    assert_eq!(ok(&lab, "pve3", "cat /sys/module/drbd/version"), "8.4.11\n");
+    assert_eq!(run(&lab, "pve3", "dpkg-query -W proxmox-default-headers").rc, 1);
+    assert!(break_it(&lab, "new-kernel").unwrap_err().contains("runs the newest kernel already"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::local::{self, Next};
 use super::look::Seen;
-use super::{DrbdResource, overall, words};
+use super::{DrbdResource, data, overall, words};
 use crate::drbd::compare::{Reach, differences};
 use crate::drbd::resource::Resource;
 use crate::host::LookError;
@@ -130,7 +130,7 @@ pub fn refused_change(picture: &Picture<'_>) -> Option<String> {
         match node.seen {
             Err(error) => live.push(format!("{} cannot be asked ({error})", node.name)),
             Ok(seen) if seen.status().is_some() => live.push(format!("it is up on {}", node.name)),
-            Ok(seen) => live.extend(overall::may_hold_data(seen).map(|why| format!("{}: {why}", node.name))),
+            Ok(seen) => live.extend(data::may_hold_data(seen).map(|why| format!("{}: {why}", node.name))),
         }
     }
     if live.is_empty() {

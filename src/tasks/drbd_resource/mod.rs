@@ -4,10 +4,12 @@
 //! signature, and chooses a first source only when every node says that nobody has data.
 
 mod args;
+mod data;
 mod decide;
 mod local;
 mod look;
 mod overall;
+mod refuse;
 mod words;
 
 pub use args::{FirstSync, Host, State, VolumeArgs};

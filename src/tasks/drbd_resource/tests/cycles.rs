@@ -131,6 +131,39 @@ fn a_node_that_was_rebooted_comes_up_by_adjust() {
     assert_eq!(cluster.log, ["pve3: drbdadm adjust nfs1"]);
 }
 
+/// A host that failed earlier in the run, or that `--limit` leaves out, is looked at; nobody waits for it to act.
+#[test]
+fn nobody_waits_for_a_host_that_cannot_act() {
+    let task = task(json!({}));
+    let mut cluster = Cluster::healthy(&task);
+    cluster.node("pve3").up = false;
+    let all = cluster.seen(&task);
+    let among = |names: &[&str]| {
+        let acting = names.iter().map(|n| (*n).to_owned()).collect();
+        task.decide_among(&all, &acting).iter().map(|(host, v)| (host.clone(), told(v))).collect::<BTreeMap<_, _>>()
+    };
+    let with = among(&["pve1", "pve2", "pve3"]);
+    assert!(with["pve1"].starts_with("wait Fine: pve3 is not as described yet"), "{with:#?}");
+    let without = among(&["pve1", "pve2"]);
+    assert!(without["pve1"].starts_with("ok: Secondary, UpToDate, connected to pve2"), "{without:#?}");
+    assert!(without["pve2"].starts_with("ok: "), "{without:#?}");
+    assert!(without["pve3"].contains("takes no further part in this run"), "{without:#?}");
+
+    // No first source while it is not there, and no wait for it either.
+    let mut cluster = Cluster::virgin();
+    let acting: BTreeSet<String> = ["pve1", "pve2"].map(str::to_owned).into();
+    for _ in 0..20 {
+        for (host, verdict) in task.decide_among(&cluster.seen(&task), &acting) {
+            for step in steps(&verdict).iter().filter(|_| acting.contains(&host)) {
+                cluster.perform(&host, step);
+            }
+        }
+    }
+    let end = task.decide_among(&cluster.seen(&task), &acting);
+    assert!(told(&end["pve1"]).starts_with("blocked: no first source is chosen"), "{}", told(&end["pve1"]));
+    assert!(!cluster.log.iter().any(|l| l.contains("primary") || l.contains("new-current-uuid")));
+}
+
 #[test]
 fn an_edited_file_is_put_right_and_one_that_only_looks_different_is_left() {
     let task = task(json!({}));
