@@ -163,7 +163,7 @@ pub fn mend(world: &mut World, files: &Files) -> Result<Vec<String>, String> {
         }
         if !world.node(node).dkms_broken_for.is_empty() {
             world.node_mut(node).dkms_broken_for.clear();
-            done.push(format!("DRBD's module builds again on {node}: run `dkms autoinstall` or apply"));
+            done.push(format!("DRBD's module builds again on {node}: run `dkms autoinstall` there, then apply"));
         }
     }
     for (at, a) in names.iter().enumerate() {
