@@ -64,7 +64,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "node-cut-off",
         what: "The last node is cut off from corosync's network: /etc/pve is read-only there.",
-        check_says: "What must write to /etc/pve on that node is blocked: no quorum. `converge lab mend` reconnects it.",
+        check_says: "pct warns that the node is offline to the cluster; what must write to /etc/pve there is blocked: no quorum. `converge lab mend` reconnects it.",
         cause: node_cut_off,
     },
     Fault {
@@ -76,7 +76,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "container-locked",
         what: "A backup died and left its lock on the container.",
-        check_says: "pct is blocked: CT is locked (backup). Only a person knows that no backup runs: `pct unlock`.",
+        check_says: "pct warns of the lock, and is blocked where it wants to change something. Only a person knows that no backup runs: `pct unlock`.",
         cause: container_locked,
     },
     Fault {
@@ -163,7 +163,7 @@ pub fn mend(world: &mut World, files: &Files) -> Result<Vec<String>, String> {
         }
         if !world.node(node).dkms_broken_for.is_empty() {
             world.node_mut(node).dkms_broken_for.clear();
-            done.push(format!("DRBD's module builds again on {node}: run `dkms autoinstall` or apply"));
+            done.push(format!("DRBD's module builds again on {node}: run `dkms autoinstall` there, then apply"));
         }
     }
     for (at, a) in names.iter().enumerate() {

@@ -76,6 +76,11 @@ impl Connect for LabHosts {
         if let Some(vmid) = host.strip_prefix("ct:").and_then(|id| id.parse().ok()) {
             return self.container(host, vmid, mode);
         }
+        let off = self.lab.with(|world| world.nodes.get(host).is_some_and(|node| node.off));
+        if off.map_err(|e| lost(host, &e))? {
+            let why = "no route to host (it is powered off)".to_owned();
+            return Err(LinkError::Lost { host: host.to_owned(), why });
+        }
         match self.lab.node(host) {
             Some(node) => in_process(host, mode, move || Box::new(node)),
             None => Err(LinkError::Lost { host: host.to_owned(), why: "the lab has no such node".to_owned() }),

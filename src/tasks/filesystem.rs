@@ -149,7 +149,7 @@ impl Task for Filesystem {
         if self.force {
             faults.push(
                 ArgFault::at("force", "an existing file system is never overwritten")
-                    .help("if what is on the device may go, remove it by hand: `wipefs --all DEVICE`"),
+                    .help("what is on the device is removed by a person, who knows that it may go"),
             );
         }
         match args::split_words(&self.opts) {
@@ -194,8 +194,12 @@ impl Task for Filesystem {
         };
         let verdict = match (content, &seen.replica) {
             (Content::Type(found), _) if *found == self.fstype => Verdict::ok(format!("{dev} holds {found}")),
+            (Content::Type(found), _) if found == "drbd" => Verdict::blocked(format!(
+                "{dev} is a backing disk of DRBD: a file system on it would destroy this replica. Name the /dev/drbd… \
+                 device of its resource"
+            )),
             (Content::Type(found), _) => Verdict::blocked(format!(
-                "{dev} holds `{found}`, not {}; it is kept. If it may go, remove it by hand: `wipefs --all {dev}`",
+                "{dev} holds `{found}`, not {}; it is kept. Only a person can know whether it may go",
                 self.fstype
             )),
             (Content::Partitions(table), _) => Verdict::blocked(format!(

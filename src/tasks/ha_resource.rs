@@ -209,7 +209,8 @@ impl HaResource {
             Verdict::blocked(format!(
                 "{} is in state error on {}: the HA manager gave up and touches it no more. Find the cause in the task \
                  log of that node, and repair it; then set it to `disabled`, wait until it is stopped, and set it to \
-                 `started` (a run with `state: disabled`, then one with `state: started`)",
+                 `started` (a run with `state: disabled`, then one with `state: started`). On DRBD the cause may be another \
+                 node that is still Primary because something there holds the device (`drbdadm status` says which)",
                 self.sid,
                 field(service, "node")
             ))

@@ -68,6 +68,11 @@ impl Call<'_> {
         self.site.quorate(&self.node)
     }
 
+    /// Whether a node counts as online where this is asked: a majority does not see who was cut off from it.
+    pub fn sees(&self, node: &super::site::SiteNode) -> bool {
+        node.online && (node.name == self.node || !self.quorate() || self.site.quorate(&node.name))
+    }
+
     pub fn need_quorum(&self) -> Result<(), Fault> {
         if self.quorate() { Ok(()) } else { Err(Fault::die("cluster not ready - no quorum?")) }
     }

@@ -52,7 +52,7 @@ pub fn status(call: &mut Call) -> Outcome {
     for (at, node) in nodes.iter().enumerate() {
         out.push(json!({
             "type": "node", "id": format!("node/{}", node.name), "name": node.name, "ip": node.ip,
-            "nodeid": if alone { 0 } else { at + 1 }, "online": u8::from(node.online),
+            "nodeid": if alone { 0 } else { at + 1 }, "online": u8::from(call.sees(node)),
             "local": u8::from(node.name == call.node), "level": "",
         }));
     }
@@ -95,7 +95,7 @@ pub fn resources(call: &mut Call) -> Outcome {
         for node in call.site.nodes() {
             let mut entry = json!({
                 "type": "node", "id": format!("node/{}", node.name), "node": node.name, "level": "",
-                "status": if node.online { "online" } else { "offline" },
+                "status": if call.sees(&node) { "online" } else { "offline" },
             });
             if audit && node.online {
                 for (key, value) in super::nodes::figures() {

@@ -53,7 +53,7 @@ pub fn list(call: &mut Call) -> Outcome {
     for node in call.site.nodes() {
         let mut entry = json!({
             "node": node.name, "id": format!("node/{}", node.name), "type": "node",
-            "status": if node.online { "online" } else { "offline" },
+            "status": if call.sees(&node) { "online" } else { "offline" },
             "ssl_fingerprint": call.site.fingerprint(&node.name),
         });
         if audit(call, &node.name) && node.online {

@@ -247,6 +247,9 @@ fn adjust(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen, runtime: &Runtime
     let summary = match (seen.status(), class) {
         (None, _) => format!("bring {name} up"),
         (Some(_), Class::Benign) => format!("adjust options of the running {name}"),
+        (Some(status), Class::BringUp) if plan.lines.iter().any(|l| l.verb == "attach") && is_detached(status) => {
+            format!("attach the disk of {name} again: it is Diskless here, as after an I/O error")
+        }
         (Some(_), Class::BringUp) => format!("complete {name}: {}", verbs(plan)),
         (Some(_), _) => format!("adjust {name}, interrupting connections: {}", verbs(plan)),
     };
@@ -254,6 +257,10 @@ fn adjust(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen, runtime: &Runtime
     let diff = format!("--- running {name} on {}\n+++ {}\n{diff}", node.name, picture.task.path());
     let step = unsettling(picture, seen, Step::run(["drbdadm", "adjust", name]));
     act(Verdict::stage(summary, diff, vec![step]))
+}
+
+fn is_detached(status: &crate::drbd::status::Resource) -> bool {
+    status.devices.iter().any(|d| d.disk_state == DiskState::Diskless)
 }
 
 fn verbs(plan: &Plan) -> String {

@@ -79,8 +79,8 @@ pub fn bad_disk(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<N
                 Some(Disk::Holds(_)) if external && index == 0 && has_metadata(seen, &devices) => {}
                 Some(Disk::Holds(what)) => {
                     return stop(format!(
-                        "{path} is not empty: it holds {what}. Metadata is never created over data; if it may go, \
-                         wipe it by hand (wipefs -a {path})"
+                        "{path} is not empty: it holds {what}. Metadata is never created over data; only a \
+                         person can know whether it may go"
                     ));
                 }
                 Some(Disk::Missing) => {

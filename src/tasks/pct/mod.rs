@@ -19,6 +19,15 @@ use std::collections::BTreeMap;
 
 impl Pct {
     fn judge(&self, found: &Found, nodes: &cluster::Nodes<'_, OnNode>) -> Verdict {
+        let away: Vec<&str> = found.nodes.iter().filter(|n| !n.online).map(|n| n.name.as_str()).collect();
+        let verdict = self.judge_guest(found, nodes);
+        if away.is_empty() {
+            return verdict;
+        }
+        verdict.warn(format!("{}: offline to the cluster; no container can go there", away.join(", ")))
+    }
+
+    fn judge_guest(&self, found: &Found, nodes: &cluster::Nodes<'_, OnNode>) -> Verdict {
         match (&found.guest, self.state) {
             (None, State::Absent) => match &found.missing_right {
                 Some(why) => Verdict::blocked(format!("cannot tell whether container {} exists: {why}", self.vmid)),
