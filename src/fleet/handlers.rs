@@ -22,12 +22,8 @@ impl Fleet<'_> {
     /// Asks hosts what earlier runs owe them, so that it runs at the next flush.
     pub(super) fn collect_owed(&mut self, hosts: &[String]) {
         let may_come = self.cluster_changes;
-        let asked: Vec<&String> = hosts
-            .iter()
-            .filter(|host| {
-                self.hosts.send(host, may_come || self.mode == Mode::Apply, &Request::PendingHandlers).is_ok()
-            })
-            .collect();
+        let asked: Vec<&String> =
+            hosts.iter().filter(|host| self.hosts.send(host, may_come, &Request::PendingHandlers).is_ok()).collect();
         for host in asked {
             match self.hosts.answer(host, &mut |_, _| {}) {
                 Ok(Response::PendingHandlers { handlers }) => {

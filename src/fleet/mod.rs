@@ -193,7 +193,7 @@ impl<'a> Fleet<'a> {
         if matches!(result.outcome, Outcome::Failed | Outcome::Blocked) && !result.ignored {
             self.failures += 1;
         }
-        if result.outcome == Outcome::Drifted && result.host == "cluster" {
+        if matches!(result.outcome, Outcome::Drifted | Outcome::Changed) && result.host == "cluster" {
             self.cluster_changes = true;
         }
         self.reporter.event(&Event::Result(result));

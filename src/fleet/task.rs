@@ -263,7 +263,7 @@ impl Fleet<'_> {
 
     /// A container may still be coming: because it is only predicted (check) or just being started (apply).
     pub(super) fn may_come(&self) -> bool {
-        self.cluster_changes || self.mode == Mode::Apply
+        self.cluster_changes
     }
 
     pub(super) fn lost(&mut self, host: &str, error: &LinkError) -> HostResult {

@@ -276,6 +276,8 @@ fn a_running_container_answers_as_recorded() {
     });
 }
 
+const TICK_MS: i64 = 20_000;
+
 #[test]
 fn three_nodes_under_ha_answer_as_recorded() {
     let stage = Stage::new(3, Flavour::Pve9);
@@ -284,6 +286,8 @@ fn three_nodes_under_ha_answer_as_recorded() {
         let now = world.now_ms();
         world.cluster.name = "bed".into();
         world.cluster.ha.master = "pve3".into();
+        // Only the test's own clock moves the manager, however slow the machine.
+        world.cluster.ha.tick_ms = TICK_MS;
         world.cluster.ha.last_ms = now;
         world.cluster.ha.busy = [("pve1".to_string(), now), ("pve2".to_string(), now)].into();
     });
@@ -307,15 +311,15 @@ fn three_nodes_under_ha_answer_as_recorded() {
             434 => drop(stage.data("POST", "/cluster/ha/rules", rule)),
             // Two steps of the manager: taken over; then started.
             438 => (0..6).for_each(|_| {
-                stage.pass_ms(500);
+                stage.pass_ms(TICK_MS);
                 stage.data("GET", "/version", "");
             }),
             441 => {
                 stage.data("POST", "/cluster/ha/resources/ct:100/migrate", "node=pve2");
-                stage.pass_ms(500);
+                stage.pass_ms(TICK_MS);
             }
             443 => (0..6).for_each(|_| {
-                stage.pass_ms(500);
+                stage.pass_ms(TICK_MS);
                 stage.data("GET", "/version", "");
             }),
             _ => {}
