@@ -19,11 +19,18 @@ impl Fleet<'_> {
         names
     }
 
-    /// Asks hosts what earlier runs owe them, so that it runs at the next flush.
+    /// Asks hosts what earlier runs owe them, once, so that it runs at the next flush. Nobody is waited for: a
+    /// container that comes up later in the play is asked at the flush.
     pub(super) fn collect_owed(&mut self, hosts: &[String]) {
-        let may_come = self.cluster_changes;
-        let asked: Vec<&String> =
-            hosts.iter().filter(|host| self.hosts.send(host, may_come, &Request::PendingHandlers).is_ok()).collect();
+        let may_come = self.mode == Mode::Check && self.cluster_changes;
+        let mut asked = Vec::new();
+        for host in hosts {
+            let due = !self.hosts.state(host).asked_for_owed;
+            if due && self.hosts.send(host, may_come, &Request::PendingHandlers).is_ok() {
+                self.hosts.state(host).asked_for_owed = true;
+                asked.push(host);
+            }
+        }
         for host in asked {
             match self.hosts.answer(host, &mut |_, _| {}) {
                 Ok(Response::PendingHandlers { handlers }) => {
@@ -42,6 +49,7 @@ impl Fleet<'_> {
 
     /// Runs the notified handlers of a play in the order they are written; returns the hosts still fine.
     pub(super) fn flush_handlers(&mut self, scene: &Scene<'_>, mut hosts: Vec<String>) -> Vec<String> {
+        self.collect_owed(&hosts);
         let inside = Scene { chain: scene.chain.clone(), rescued: false, handler: true, ..*scene };
         for handler in &scene.play.handlers {
             let due: Vec<String> = hosts

@@ -16,6 +16,8 @@ const CONTAINER_START: Duration = Duration::from_secs(90);
 #[derive(Default)]
 pub struct State {
     pub has_facts: bool,
+    /// What earlier runs owe this host is known.
+    pub asked_for_owed: bool,
     /// Handlers to run at the next flush.
     pub notified: BTreeSet<String>,
     /// A task failed: no further tasks.
