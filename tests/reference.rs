@@ -1,10 +1,11 @@
 //! The reference system on the embedded cluster, through the real binary: what check predicts is what apply does, and
-//! a second apply changes nothing.
+//! a second apply changes nothing, from the fresh cluster and from any state in between.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use proptest::prelude::*;
 use serde_json::Value as Json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_converge");
@@ -63,6 +64,11 @@ fn converge(lab: &Path, command: &str, more: &[&str]) -> Ran {
     }
 }
 
+fn break_it(lab: &Path, scenario: &str) {
+    let output = Command::new(BINARY).args(["lab", "break", scenario, "--dir"]).arg(lab).output().unwrap();
+    assert!(output.status.success(), "lab break {scenario}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn the_reference_system_converges_as_predicted_and_stays() {
     let temp = tempfile::tempdir().unwrap();
@@ -76,4 +82,58 @@ fn the_reference_system_converges_as_predicted_and_stays() {
     assert_eq!((again.exit, again.moved().len()), (0, 0), "{:#?}", again.with(&["changed", "failed", "blocked"]));
     let clean = converge(&lab, "check", &[]);
     assert_eq!((clean.exit, clean.moved().len()), (0, 0), "{:#?}", clean.with(&["drifted", "failed", "blocked"]));
+}
+
+/// What may have happened before: parts of the playbook on some nodes, and faults that an apply heals.
+#[derive(Debug, Clone)]
+enum Before {
+    Apply { tags: &'static str },
+    Break(&'static str),
+}
+
+const HEALED: &[&str] = &[
+    "edited-res",
+    "service-disabled",
+    "ha-group-edited",
+    "export-removed",
+    "nfs-stopped",
+    "repository-gone",
+    "disk-failed",
+];
+
+fn before() -> impl Strategy<Value = Vec<Before>> {
+    let applied = prop::sample::select(vec!["packages", "packages,drbd", "packages,drbd,container", "all"])
+        .prop_map(|tags| Before::Apply { tags });
+    let broken = prop::sample::subsequence(HEALED.to_vec(), 0..=3).prop_shuffle();
+    (prop::collection::vec(applied, 0..3), broken).prop_map(|(mut all, broken)| {
+        if !broken.is_empty() {
+            // Only what is there can be broken.
+            all.push(Before::Apply { tags: "all" });
+            all.extend(broken.into_iter().map(Before::Break));
+        }
+        all
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
+
+    #[test]
+    fn from_any_state_check_predicts_apply(history in before()) {
+        let temp = tempfile::tempdir().unwrap();
+        let lab = temp.path().join("lab");
+        for step in &history {
+            match step {
+                Before::Apply { tags } => drop(converge(&lab, "apply", &["--tags", tags])),
+                Before::Break(scenario) => break_it(&lab, scenario),
+            }
+        }
+        let check = converge(&lab, "check", &[]);
+        prop_assert!(matches!(check.exit, 0 | 3), "check: {} {:#?}", check.stderr, check.with(&["failed", "blocked"]));
+        let apply = converge(&lab, "apply", &[]);
+        prop_assert_eq!(apply.exit, 0, "apply: {:#?}", apply.with(&["failed", "blocked", "unreachable"]));
+        prop_assert_eq!(check.moved(), apply.moved());
+        let clean = converge(&lab, "check", &[]);
+        prop_assert_eq!(clean.exit, 0, "{:#?}", clean.with(&["drifted", "failed", "blocked"]));
+    }
 }
