@@ -242,3 +242,68 @@ fn any_errors_fatal_and_serial() {
     assert!(bed.read("a", "/after").is_some());
     assert!(bed.read("c", "/after").is_none(), "{:?}", run.lines());
 }
+
+/// A resource that cannot come up on directories: what surrounds the decision over all hosts is the same.
+const RESOURCE: &str = "drbd_resource: { name: '{{ name }}', device: /dev/drbd100, on: {
+          a: { address: '10.0.0.1:7000', disk: /dev/disk/by-id/a, node_id: 0 },
+          b: { address: '10.0.0.2:7000', disk: /dev/disk/by-id/b, node_id: 1 } } }
+      ignore_errors: true";
+
+#[test]
+fn a_loop_over_a_decision_for_all_hosts_registers_every_item() {
+    let bed = Bed::new();
+    let run = bed.apply(&format!(
+        "
+- hosts: a:b
+  tasks:
+    - name: resources
+      {RESOURCE}
+      vars: {{ name: '{{{{ item }}}}' }}
+      loop: [nfs1, nfs2]
+      register: made
+    - name: counted
+      copy: {{ dest: /count, content: '{{{{ made.results | length }}}} {{{{ made.results[0].item }}}}' }}
+"
+    ));
+    assert_eq!(run.exit, 0, "{:#?}", run.results);
+    assert_eq!(bed.read("a", "/count").unwrap(), "2 nfs1");
+    let items: Vec<_> =
+        run.results.iter().filter(|r| r.task == "resources").map(|r| (r.host.as_str(), r.item.as_deref())).collect();
+    assert_eq!(items, [("a", Some("nfs1")), ("b", Some("nfs1")), ("a", Some("nfs2")), ("b", Some("nfs2"))]);
+}
+
+#[test]
+fn hosts_that_describe_different_things_are_not_decided_by_the_first_of_them() {
+    let bed = Bed::new();
+    let run = bed.apply(&format!(
+        "- hosts: a:b\n  vars: {{ name: 'nfs-{{{{ inventory_hostname }}}}' }}\n  tasks:\n    - name: f\n      {RESOURCE}\n"
+    ));
+    for result in &run.results {
+        assert_eq!(result.outcome, Outcome::Failed);
+        for words in ["`name` differs", "a: \"nfs-a\"", "b: \"nfs-b\""] {
+            assert!(result.summary.contains(words), "{}", result.summary);
+        }
+    }
+    assert_eq!(run.results.len(), 2);
+}
+
+#[test]
+fn a_decision_for_all_hosts_is_tried_again_until_it_holds() {
+    let bed = Bed::new();
+    let run = bed.apply(&format!(
+        "
+- hosts: a:b
+  vars: {{ name: nfs1 }}
+  tasks:
+    - name: f
+      {RESOURCE}
+      register: r
+      until: r.changed == 'never' or inventory_hostname == 'b'
+      retries: 2
+      delay: 0
+"
+    ));
+    let on = |host: &str| run.results.iter().find(|r| r.host == host).unwrap().summary.as_str();
+    assert!(on("a").contains("after 2 tries"), "{:?}", run.results);
+    assert!(!on("b").contains("tries"), "{:?}", run.results);
+}

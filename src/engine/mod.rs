@@ -230,7 +230,7 @@ impl Made {
 }
 
 /// The step with these variables for its program; what the step itself sets wins.
-fn in_environment<'s>(step: &'s Step, environment: &BTreeMap<String, String>) -> Cow<'s, Step> {
+pub(crate) fn in_environment<'s>(step: &'s Step, environment: &BTreeMap<String, String>) -> Cow<'s, Step> {
     let mut step = Cow::Borrowed(step);
     if !environment.is_empty()
         && let Action::Run { env, .. } = &mut step.to_mut().action

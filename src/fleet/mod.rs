@@ -193,9 +193,6 @@ impl<'a> Fleet<'a> {
         if matches!(result.outcome, Outcome::Failed | Outcome::Blocked) && !result.ignored {
             self.failures += 1;
         }
-        if matches!(result.outcome, Outcome::Drifted | Outcome::Changed) && result.host == "cluster" {
-            self.cluster_changes = true;
-        }
         self.reporter.event(&Event::Result(result));
     }
 

@@ -8,6 +8,7 @@ use crate::event::{Event, Outcome, TaskResult};
 use crate::fleet::render;
 use crate::link::LinkError;
 use crate::playbook::TaskDef;
+use crate::tasks::cluster::CLUSTER;
 use crate::tasks::{AnyTask, Touches};
 use crate::wire::{HostResult, Request, Response, Status, WireTask};
 use minijinja::value::Value;
@@ -39,21 +40,18 @@ impl Fleet<'_> {
             hosts: asked.clone(),
             handler: scene.handler,
         });
-        let failed = match def.kind.touches {
-            Touches::AllHosts | Touches::Cluster => together::run(self, scene, def, &name, &asked),
+        // A decision over all hosts is made once, and then acted on one host after another.
+        let step = match def.kind.touches {
+            Touches::AllHosts | Touches::Cluster => asked.len(),
             Touches::Host | Touches::Nothing => {
-                let step = [def.common.throttle.unwrap_or(0) as usize, self.options.forks]
-                    .into_iter()
-                    .filter(|n| *n > 0)
-                    .min()
-                    .unwrap_or(usize::MAX);
-                let mut failed = Vec::new();
-                for some in asked.chunks(step.min(asked.len())) {
-                    failed.extend(self.each(scene, def, &name, some));
-                }
-                failed
+                let limits = [def.common.throttle.unwrap_or(0) as usize, self.options.forks];
+                limits.into_iter().filter(|n| *n > 0).min().unwrap_or(asked.len())
             }
         };
+        let mut failed = Vec::new();
+        for some in asked.chunks(step.min(asked.len())) {
+            failed.extend(self.each(scene, def, &name, some));
+        }
         if once && let Some(register) = &def.common.register {
             // What ran once is known to everybody.
             if let Some(value) = self.hosts.vars(&asked[0], self.inventory).1.get(register).cloned() {
@@ -194,6 +192,7 @@ impl Fleet<'_> {
     ) -> Vec<(usize, HostResult, Duration)> {
         let mut answers = Vec::new();
         let mut sent = Vec::new();
+        let mut shared = together::Shared::new();
         for at in open.iter().copied() {
             let lane = &lanes[at];
             let item = lane.items[round].clone().map(|i| (round, i));
@@ -205,6 +204,10 @@ impl Fleet<'_> {
                     continue;
                 }
             };
+            if matches!(ready.task.touches(), Touches::AllHosts | Touches::Cluster) {
+                shared.push((at, ready));
+                continue;
+            }
             let look_only = def.common.check_mode == Some(true);
             let (mut notify, environment) = (ready.notify, ready.environment);
             if lane.target != lane.host && !notify.is_empty() {
@@ -229,6 +232,9 @@ impl Fleet<'_> {
         for (at, since) in sent {
             let answer = self.collect(def, name, &lanes[at].target);
             answers.push((at, answer, since.elapsed()));
+        }
+        if !shared.is_empty() {
+            answers.extend(together::run(self, scene, def, name, lanes, shared));
         }
         answers.sort_by_key(|(at, ..)| *at);
         answers
@@ -297,6 +303,8 @@ impl Fleet<'_> {
             result.outcome = Outcome::Unreachable;
             result.ignored = def.common.ignore_unreachable;
         }
+        let on_cluster = lane.target == CLUSTER || def.kind.touches == Touches::Cluster;
+        self.cluster_changes |= on_cluster && matches!(result.outcome, Outcome::Drifted | Outcome::Changed);
         if let Some(item) = &item {
             result.item = Some(self.item_label(scene, def, &lane.host, item));
         }

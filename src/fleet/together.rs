@@ -1,97 +1,118 @@
 //! Kinds that decide once over many hosts: look everywhere, decide here, act where the decision says, look again.
+//!
+//! What becomes of the results (`until`, `register`, handlers, failures) is not its matter: it answers for each host, as
+//! an agent would for a task of its own.
+
+mod reach;
 
 use super::flow::Scene;
-use super::prepare::{Prepared, Ready};
-use super::render;
-use super::task::{unready, wire};
+use super::prepare::Ready;
+use super::task::Lane;
 use super::{Fleet, Mode};
-use crate::event::{Event, Outcome};
-use crate::host::{Action, Effect, LookError, Output, Step, StepError};
-use crate::link::LinkError;
+use crate::event::Event;
+use crate::host::{LookError, Output, StepError};
 use crate::playbook::TaskDef;
+use crate::tasks::cluster::CLUSTER;
 use crate::tasks::{After, Change, Decision, Meanwhile, Observation, Touches, Verdict};
-use crate::wire::{HostResult, Request, Response, Status};
+use crate::wire::{HostResult, Status};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const MAX_STAGES: usize = 40;
 
-/// Runs such a task for `acting` hosts; returns those on which it failed.
-pub fn run(fleet: &mut Fleet<'_>, scene: &Scene<'_>, def: &TaskDef, name: &str, acting: &[String]) -> Vec<String> {
-    let acting = &willing(fleet, scene, def, name, acting)[..];
-    let Some(speaker) = acting.first().cloned() else { return Vec::new() };
-    let items = match fleet.loop_items(scene, &def.common, &speaker) {
-        Ok(items) => items,
-        Err(fault) => {
-            let message = fleet.sources.show(&[fault], false);
-            return refuse(fleet, scene, def, name, acting, HostResult::new(Status::Failed, message));
-        }
-    };
-    let mut failed = BTreeSet::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let prepared = fleet.prepare(scene, def, &speaker, item.map(|i| (index, i)));
-        let ready = match prepared {
-            Prepared::Ready(ready) => ready,
-            other => {
-                failed.extend(refuse(fleet, scene, def, name, acting, unready(def, other)));
-                continue;
-            }
-        };
-        let mut session = Session::new(fleet, scene, def, name, acting, ready);
-        session.converge();
-        failed.extend(session.finish());
-    }
-    failed.into_iter().collect()
-}
+/// Lanes with what was prepared for each.
+pub type Shared = Vec<(usize, Ready)>;
 
-/// The hosts on which the conditions hold; the others are reported as skipped. A condition that needs a loop item or
-/// cannot be evaluated is left to the preparing, which says what is wrong.
-fn willing(fleet: &mut Fleet<'_>, scene: &Scene<'_>, def: &TaskDef, name: &str, hosts: &[String]) -> Vec<String> {
-    let conditions: Vec<_> = scene.chain.iter().flat_map(|e| &e.when).chain(&def.common.when).cloned().collect();
-    if conditions.is_empty() || def.common.loop_.is_some() {
-        return hosts.to_vec();
-    }
-    let mut willing = Vec::new();
-    for host in hosts {
-        fleet.doubt_reset();
-        let scope = fleet.scope(scene, host, &def.common.vars, Default::default());
-        let holds = render::holds(&conditions, &scope.value());
-        let known = fleet.doubt.lock().expect("no panic while holding").not_yet.is_none();
-        if known && matches!(holds, Ok(false)) {
-            refuse(
-                fleet,
-                scene,
-                def,
-                name,
-                std::slice::from_ref(host),
-                HostResult::new(Status::Skipped, "its `when` is false"),
-            );
-        } else {
-            willing.push(host.clone());
-        }
-    }
-    willing
-}
-
-fn refuse(
+/// Runs such a task for the lanes it is ready for, and answers for each.
+pub fn run(
     fleet: &mut Fleet<'_>,
     scene: &Scene<'_>,
     def: &TaskDef,
     name: &str,
-    hosts: &[String],
-    answer: HostResult,
-) -> Vec<String> {
-    let bad = matches!(answer.status, Status::Failed | Status::Blocked);
-    for host in hosts {
-        let mut result = fleet.outcome(scene, def, host, &answer);
-        result.task = name.to_owned();
-        fleet.report(result);
-        if bad && !def.common.ignore_errors {
-            fleet.hosts.state(host).failed = true;
-        }
+    lanes: &[Lane],
+    mut shared: Shared,
+) -> Vec<(usize, HostResult, Duration)> {
+    let since = Instant::now();
+    // One decision needs one description. A kind that is mostly one host's own business may differ from host to host.
+    if def.kind.touches != Touches::Host
+        && let Some(why) = differing(lanes, &shared)
+    {
+        let answer = HostResult { outright: true, ..HostResult::new(Status::Failed, why) };
+        return shared.into_iter().map(|(at, _)| (at, answer.clone(), since.elapsed())).collect();
     }
-    if bad && !def.common.ignore_errors { hosts.to_vec() } else { Vec::new() }
+    let mut answers = Vec::new();
+    while let Some((_, first)) = shared.first() {
+        let wanted = first.task.to_json();
+        let mut acting: BTreeMap<String, usize> = BTreeMap::new();
+        let mut ready = None;
+        let mut later = Vec::new();
+        for (at, one) in shared {
+            let target = if one.task.touches() == Touches::Cluster { CLUSTER } else { &lanes[at].target };
+            if acting.contains_key(target) || one.task.to_json() != wanted {
+                later.push((at, one));
+            } else {
+                acting.insert(target.to_owned(), at);
+                ready.get_or_insert(one);
+            }
+        }
+        shared = later;
+        let Some(ready) = ready else { break };
+        let owners = acting.iter().map(|(target, at)| (target.clone(), lanes[*at].host.clone())).collect();
+        let mut session = Session::new(fleet, scene, def, name, owners, ready);
+        session.converge();
+        let found = session.finish();
+        answers.extend(
+            found
+                .into_iter()
+                .filter_map(|(target, answer)| acting.get(&target).map(|at| (*at, answer, since.elapsed()))),
+        );
+    }
+    answers
+}
+
+/// Where hosts describe different things: which field, and what each of them says.
+fn differing(lanes: &[Lane], shared: &Shared) -> Option<String> {
+    let all: Vec<(&str, Json)> =
+        shared.iter().map(|(at, ready)| (lanes[*at].host.as_str(), ready.task.to_json())).collect();
+    let (first, rest) = all.split_first()?;
+    let field = rest.iter().find_map(|(_, other)| first_difference("", &first.1, other))?;
+    let secret = ["secret", "password", "token"].iter().any(|word| field.contains(word));
+    let said: Vec<String> = all
+        .iter()
+        .map(|(host, task)| match task.pointer(&field) {
+            _ if secret => format!("{host}: (hidden)"),
+            Some(value) => format!("{host}: {value}"),
+            None => format!("{host}: nothing"),
+        })
+        .collect();
+    let name = field.trim_start_matches('/').replace('/', ".");
+    Some(format!(
+        "this is decided once for all hosts, but `{name}` differs between them ({}); use values that are the same \
+         everywhere, or name each host in the task",
+        said.join(", ")
+    ))
+}
+
+/// A JSON pointer to the first place where two values differ.
+fn first_difference(at: &str, a: &Json, b: &Json) -> Option<String> {
+    match (a, b) {
+        (Json::Object(a), Json::Object(b)) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            keys.into_iter().find_map(|key| {
+                let path = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+                match (a.get(key), b.get(key)) {
+                    (Some(a), Some(b)) => first_difference(&path, a, b),
+                    _ => Some(path),
+                }
+            })
+        }
+        (Json::Array(a), Json::Array(b)) if a.len() == b.len() => {
+            let pairs = a.iter().zip(b).enumerate();
+            pairs.into_iter().find_map(|(n, (a, b))| first_difference(&format!("{at}/{n}"), a, b))
+        }
+        _ => (a != b).then(|| at.to_owned()),
+    }
 }
 
 /// What was done so far for one verdict.
@@ -104,42 +125,44 @@ struct Made {
     last: Option<After>,
     end: Option<(Status, String)>,
     verdict: Option<Verdict>,
-    provisional: BTreeSet<String>,
 }
 
-struct Session<'f, 'a, 's, 'p> {
+struct Session<'f, 'a, 's> {
     fleet: &'f mut Fleet<'a>,
-    scene: &'s Scene<'p>,
     def: &'s TaskDef,
     name: &'s str,
-    acting: Vec<String>,
+    /// Who gets a verdict, and the host of the play that it is for.
+    owners: BTreeMap<String, String>,
     /// Everybody who is looked at.
     watched: Vec<String>,
     ready: Ready,
     made: BTreeMap<String, Made>,
-    /// Hosts that look under predictions.
+    /// Hosts that could not be looked at.
+    blind: BTreeSet<String>,
+    /// Why looks rest on predictions.
     doubts: BTreeSet<String>,
-    since: Instant,
+    /// The task's own `timeout`.
+    until: Option<Instant>,
 }
 
-impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
+impl<'f, 'a, 's> Session<'f, 'a, 's> {
     fn new(
         fleet: &'f mut Fleet<'a>,
-        scene: &'s Scene<'p>,
+        scene: &Scene<'_>,
         def: &'s TaskDef,
         name: &'s str,
-        acting: &[String],
+        owners: BTreeMap<String, String>,
         ready: Ready,
     ) -> Self {
         let mut watched = scene.all.to_vec();
-        if def.kind.touches == Touches::Cluster {
-            watched = vec!["cluster".to_owned()];
+        if ready.task.touches() == Touches::Cluster {
+            watched = vec![CLUSTER.to_owned()];
             watched.extend(fleet.inventory.groups.get("nodes").cloned().unwrap_or_default());
         }
-        let acting = acting.to_vec();
-        let since = Instant::now();
-        let (made, doubts) = (BTreeMap::new(), BTreeSet::new());
-        Self { fleet, scene, def, name, acting, watched, ready, made, doubts, since }
+        watched.extend(owners.keys().filter(|host| !scene.all.contains(host) && *host != CLUSTER).cloned());
+        let until = def.common.timeout_s.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let (made, doubts, blind) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { fleet, def, name, owners, watched, ready, made, blind, doubts, until }
     }
 
     /// Rounds of look, decide, act until nobody wants anything any more.
@@ -147,17 +170,17 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
         let mut waiting: BTreeMap<String, Instant> = BTreeMap::new();
         for _ in 0..10_000 {
             let seen = self.look();
+            if self.out_of_time() {
+                break;
+            }
             // Only those whose verdict is still open can be changed; a decision must not wait for the others.
             let open = |host: &&String| self.made.get(*host).is_none_or(|made| made.end.is_none());
-            let acting: BTreeSet<String> = self.acting.iter().filter(open).cloned().collect();
+            let acting: BTreeSet<String> = self.owners.keys().filter(open).cloned().collect();
             let verdicts = self.ready.task.decide_all_json(&seen, &acting);
             let mut acted = false;
             let mut wait: Option<u64> = None;
             for (host, verdict) in verdicts {
-                if !self.acting.contains(&host) && host != "cluster" {
-                    continue;
-                }
-                if self.made.entry(host.clone()).or_default().end.is_some() {
+                if !acting.contains(&host) {
                     continue;
                 }
                 match &verdict.decision {
@@ -176,6 +199,9 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
                     }
                     _ => self.settle(&host, verdict),
                 }
+                if self.out_of_time() {
+                    return;
+                }
             }
             if self.fleet.mode == Mode::Check || (!acted && wait.is_none()) {
                 break;
@@ -185,48 +211,24 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
                 waiting.clear();
             }
             if !acted && let Some(seconds) = wait {
-                std::thread::sleep(Duration::from_secs(seconds));
+                let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+                let pause = Duration::from_secs(seconds);
+                std::thread::sleep(left.map_or(pause, |left| left.min(pause)));
             }
         }
     }
 
-    /// Looks at every watched host at the same time.
-    fn look(&mut self) -> BTreeMap<String, Observation<Json>> {
-        let request = Request::Probe { task: wire(self.ready.task.as_ref()) };
-        let mut seen = BTreeMap::new();
-        let mut asked = Vec::new();
-        for host in &self.watched {
-            let may_come = self.fleet.may_come();
-            match self.fleet.hosts.send(host, may_come, &request) {
-                Ok(()) => asked.push(host.clone()),
-                Err(error) => {
-                    self.fleet.hosts.lose(host, &error);
-                    seen.insert(host.clone(), Err(unreachable(host, &error)));
-                }
-            }
+    /// Whether the task's `timeout` is over; whoever has no verdict by then has failed.
+    fn out_of_time(&mut self) -> bool {
+        if self.until.is_none_or(|until| Instant::now() < until) {
+            return false;
         }
-        for host in asked {
-            let answer = match self.fleet.hosts.answer(&host, &mut |_, _| {}) {
-                Ok(Response::Probe { seen, provisional }) => {
-                    if !provisional.is_empty() {
-                        self.doubts.extend(provisional);
-                    }
-                    seen
-                }
-                Ok(Response::Error { message }) => Err(LookError::cannot_tell(self.def.kind.name, message)),
-                Ok(other) => Err(LookError::cannot_tell(self.def.kind.name, format!("unexpected answer {other:?}"))),
-                Err(error) => {
-                    self.fleet.hosts.lose(&host, &error);
-                    Err(unreachable(&host, &error))
-                }
-            };
-            if let Err(LookError::Unreachable { why, .. }) = &answer {
-                let lost = LinkError::Lost { host: host.clone(), why: why.clone() };
-                self.fleet.hosts.lose(&host, &lost);
-            }
-            seen.insert(host, answer);
+        let seconds = self.def.common.timeout_s.unwrap_or_default();
+        for host in self.owners.keys() {
+            let made = self.made.entry(host.clone()).or_default();
+            made.end.get_or_insert_with(|| (Status::Failed, format!("not done within its timeout of {seconds} s")));
         }
-        seen
+        true
     }
 
     /// Performs a change for one verdict. Returns whether the world may be different now.
@@ -274,44 +276,6 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
         }
     }
 
-    /// Sends runs of steps with the same target to that target, in order. The handlers are noted on the host that the
-    /// verdict is for, wherever the first step acts.
-    fn perform(&mut self, host: &str, steps: &[Step], notify: &[String]) -> Result<Vec<Output>, StepError> {
-        if !notify.is_empty() {
-            self.send_steps(host, Vec::new(), notify.to_vec())?;
-        }
-        let mut outputs = Vec::new();
-        for run in steps.chunk_by(|a, b| a.on == b.on) {
-            let target = run[0].on.clone().unwrap_or_else(|| host.to_owned());
-            let steps = run.iter().cloned().map(|s| Step { on: None, ..s }).collect();
-            outputs.extend(self.send_steps(&target, steps, Vec::new())?);
-        }
-        Ok(outputs)
-    }
-
-    fn send_steps(&mut self, target: &str, steps: Vec<Step>, notify: Vec<String>) -> Result<Vec<Output>, StepError> {
-        let may_come = self.fleet.may_come();
-        let sent = self.fleet.hosts.send(target, may_come, &Request::Perform { steps, notify });
-        let (reporter, task, hidden) = (&mut *self.fleet.reporter, self.name, self.def.common.no_log);
-        let answer = sent.and_then(|()| {
-            self.fleet.hosts.answer(target, &mut |message, fraction| {
-                let (host, task) = (target.to_owned(), task.to_owned());
-                let message = if hidden { "working".to_owned() } else { message };
-                reporter.event(&Event::Progress { host, task, message, fraction });
-            })
-        });
-        let failed = |why: String| StepError::Failed { what: target.to_owned(), why };
-        match answer {
-            Ok(Response::Perform { result, .. }) => result,
-            Ok(Response::Error { message }) => Err(failed(message)),
-            Ok(other) => Err(failed(format!("unexpected answer {other:?}"))),
-            Err(error) => {
-                self.fleet.hosts.lose(target, &error);
-                Err(StepError::Look(unreachable(target, &error)))
-            }
-        }
-    }
-
     /// A verdict that wants no change.
     fn settle(&mut self, host: &str, verdict: Verdict) {
         let made = self.made.entry(host.to_owned()).or_default();
@@ -337,15 +301,6 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
         self.end(host, status, words, &verdict);
     }
 
-    /// Tells the host's preview that this task would have done something that cannot be foretold.
-    fn unsettle(&mut self, host: &str) {
-        let effect = Effect::UnsettlesAll { what: self.def.kind.name.to_owned() };
-        let step = Step::from(Action::Sleep { seconds: 0 }).effect(effect);
-        if let Err(error) = self.perform(host, &[step], &[]) {
-            self.fleet.note(format!("{host}: {error}"));
-        }
-    }
-
     fn end(&mut self, host: &str, status: Status, words: String, verdict: &Verdict) {
         let made = self.made.entry(host.to_owned()).or_default();
         made.verdict = Some(verdict.clone());
@@ -354,65 +309,50 @@ impl<'f, 'a, 's, 'p> Session<'f, 'a, 's, 'p> {
 
     fn progress(&mut self, host: &str, message: String, fraction: Option<f32>) {
         let (host, task) = (host.to_owned(), self.name.to_owned());
+        let message = if self.def.common.no_log { "working".to_owned() } else { message };
         self.fleet.reporter.event(&Event::Progress { host, task, message, fraction });
     }
 
-    /// Reports every verdict; returns the acting hosts that failed.
-    fn finish(mut self) -> Vec<String> {
-        let mut failed = Vec::new();
-        let made = std::mem::take(&mut self.made);
-        let took_ms = self.since.elapsed().as_millis() as u64;
-        for host in &self.acting {
-            if made.contains_key(host) {
-                continue;
-            }
-            let answer =
-                HostResult::new(Status::Failed, format!("`{}` gave no verdict for this host", self.def.kind.name));
-            failed.extend(refuse(self.fleet, self.scene, self.def, self.name, std::slice::from_ref(host), answer));
-        }
-        for (host, made) in made {
-            let (status, words) = made.end.unwrap_or((Status::Failed, "stopped before it was converged".into()));
-            let verdict = made.verdict.unwrap_or_else(|| Verdict::ok(""));
-            let (data, finished) = self.ready.task.finish(verdict.data, &made.outputs);
-            let summary = if status == Status::Changed { made.summaries.join("; ") } else { words };
-            let mut answer = HostResult::new(status, summary);
-            if let (Err(why), Status::Ok | Status::Changed) = (finished, status) {
-                answer.status = Status::Failed;
-                answer.summary = why;
-            }
-            (answer.diff, answer.warnings, answer.data) = (made.diff, verdict.warnings, data);
-            answer.provisional = made.provisional.into_iter().collect();
-            if self.fleet.mode == Mode::Check && !self.doubts.is_empty() {
-                answer.provisional.extend(self.doubts.iter().cloned());
-            }
-            answer.predicted = self.fleet.mode == Mode::Check && status == Status::Drifted;
-            self.fleet.overrule(self.scene, self.def, &host, &Default::default(), &mut answer);
-            let mut result = self.fleet.outcome(self.scene, self.def, &host, &answer);
-            result.task = self.name.to_owned();
-            result.took_ms = took_ms;
-            if self.fleet.hosts.state(&host).unreachable.is_some() {
-                result.outcome = Outcome::Unreachable;
-            }
-            if let Some(register) = &self.def.common.register {
-                let value = self.fleet.result_value(&self.def.name, &answer);
-                self.fleet.hosts.set_var(&host, register, value);
-            }
-            if matches!(answer.status, Status::Changed | Status::Drifted) {
-                for handler in self.fleet.resolve_notify(self.scene, self.def) {
-                    self.fleet.hosts.state(&host).notified.insert(handler);
+    /// What became of each verdict.
+    fn finish(mut self) -> Vec<(String, HostResult)> {
+        let mut answers = Vec::new();
+        for host in std::mem::take(&mut self.owners).into_keys() {
+            let answer = match self.made.remove(&host) {
+                Some(made) => self.answer(&host, made),
+                None => {
+                    HostResult::new(Status::Failed, format!("`{}` gave no verdict for this host", self.def.kind.name))
                 }
-            }
-            let bad = matches!(answer.status, Status::Failed | Status::Blocked);
-            self.fleet.report(result);
-            if bad && !self.def.common.ignore_errors {
-                self.fleet.hosts.state(&host).failed = true;
-                failed.push(host);
-            }
+            };
+            answers.push((host, answer));
         }
-        failed
+        answers
+    }
+
+    fn answer(&self, host: &str, made: Made) -> HostResult {
+        let (status, words) = made.end.unwrap_or((Status::Failed, "stopped before it was converged".into()));
+        let verdict = made.verdict.unwrap_or_else(|| Verdict::ok(""));
+        let (data, finished) = self.ready.task.finish(verdict.data, &made.outputs);
+        let summary = if status == Status::Changed { made.summaries.join("; ") } else { words };
+        let mut answer = HostResult::new(status, summary);
+        if let (Err(why), Status::Ok | Status::Changed) = (finished, status) {
+            answer.status = Status::Failed;
+            answer.summary = why;
+        }
+        let check = self.fleet.mode == Mode::Check;
+        (answer.diff, answer.warnings, answer.data) = (made.diff, verdict.warnings, data);
+        answer.provisional = self.doubts.iter().filter(|_| check).cloned().collect();
+        answer.predicted = check && status == Status::Drifted;
+        answer.touched = !check && made.last.is_some();
+        answer.outright = self.blind.contains(host);
+        answer
     }
 }
 
-fn unreachable(host: &str, error: &LinkError) -> LookError {
-    LookError::Unreachable { host: host.to_owned(), why: error.to_string() }
+type Seen = BTreeMap<String, Observation<Json>>;
+
+fn not_yet(answer: &Observation<Json>) -> Option<&str> {
+    match answer {
+        Err(LookError::NotYet { why }) => Some(why),
+        _ => None,
+    }
 }

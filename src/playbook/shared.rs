@@ -3,6 +3,9 @@
 use super::loader::Loader;
 use super::model::{Common, LoopControl};
 use super::tasks::add_tags;
+use crate::diagnostic::Fault;
+use crate::tasks::Touches;
+use crate::tasks::registry::Kind;
 use crate::yaml::Node;
 
 impl Loader<'_> {
@@ -64,6 +67,28 @@ impl Loader<'_> {
             _ => return false,
         }
         true
+    }
+
+    /// Words that need one host which does the work; kinds that decide over many have none.
+    pub(super) fn without_a_host(&mut self, kind: &Kind, node: &Node) {
+        let word = |name: &str| node.entries()?.iter().find(|(key, _)| key.as_str() == Some(name));
+        let (all, cluster) = (kind.touches == Touches::AllHosts, kind.touches == Touches::Cluster);
+        if let (Some((key, value)), true) = (word("delegate_to"), all || cluster)
+            && !(cluster && value.as_str() == Some("cluster"))
+        {
+            let fault = Fault::new(key.span, format!("`{}` cannot be delegated", kind.name));
+            let (label, help) = if all {
+                ("it is decided for all hosts of the play at once", "leave it out; `hosts` of the play says where")
+            } else {
+                ("it concerns the cluster, wherever it is said", "leave it out, in a play with `hosts: cluster`")
+            };
+            self.fault(fault.label(label).help(help));
+        }
+        if let (Some((key, _)), true) = (word("environment"), cluster) {
+            let fault = Fault::new(key.span, format!("`{}` has no environment", kind.name));
+            let fault = fault.label("it asks the Proxmox API, and runs no program of its own");
+            self.fault(fault.help("leave it out, or put it on the tasks that run programs"));
+        }
     }
 
     fn loop_over(&mut self, common: &mut Common, value: &Node) {

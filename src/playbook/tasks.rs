@@ -139,6 +139,7 @@ impl Loader<'_> {
             return self.directive(node, key, value, name, common, at);
         }
         let (kind, key, value) = kind?;
+        self.without_a_host(kind, node);
         let args = self.args(kind, key, value, extra_args);
         Some(Item::Task(Box::new(TaskDef {
             name: name.unwrap_or_else(|| kind.name.to_owned()),

@@ -311,7 +311,8 @@ impl<'l, 'a> Verifier<'l, 'a> {
     }
 
     fn cluster(&mut self, task: &TaskDef) {
-        if task.kind.touches == Touches::Cluster && !self.on_cluster {
+        let delegated = task.common.delegate_to.as_ref().and_then(Node::as_str) == Some("cluster");
+        if task.kind.touches == Touches::Cluster && !self.on_cluster && !delegated {
             let fault = Fault::new(task.kind_span, format!("`{}` concerns the cluster, not a host", task.kind.name));
             let fault = fault.label("needs `hosts: cluster`");
             self.tell(fault.help("put it into a play with `hosts: cluster`"));

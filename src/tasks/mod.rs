@@ -176,6 +176,12 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
     /// Decides on what was seen. Pure: no host, clock, random or log.
     fn decide(&self, seen: &Self::Seen) -> Verdict;
 
+    /// What this very task touches: one that is a host's own business mostly may need all hosts in some cases (a unit
+    /// of DRBD that is to be stopped).
+    fn touches(&self) -> Touches {
+        Self::TOUCHES
+    }
+
     /// When a check cannot look yet (the package or container is only predicted): whether an apply is more likely to
     /// find something to change. The answer is reported as provisional either way.
     fn expects_change(&self) -> bool {
@@ -239,7 +245,7 @@ impl<T: Task> AnyTask for T {
     }
 
     fn touches(&self) -> Touches {
-        T::TOUCHES
+        Task::touches(self)
     }
 
     fn expects_change(&self) -> bool {
