@@ -10,6 +10,7 @@ pub mod engine;
 pub mod event;
 pub mod exit;
 pub mod fleet;
+pub mod hook;
 pub mod host;
 pub mod inventory;
 pub mod lab;

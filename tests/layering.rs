@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("exit", &["event"]),
     ("host", &[]),
     ("drbd", &[]),
+    ("hook", &["host", "drbd", "yaml", "diagnostic"]),
     ("pve", &[]),
     ("tasks", &["host", "drbd", "pve"]),
     ("wire", &["event", "host", "tasks"]),
@@ -20,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
     ("inventory", &["yaml", "diagnostic", "template", "playbook"]),
     ("report", &["event", "exit", "diagnostic"]),
-    ("lab", &["host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),
+    ("lab", &["hook", "host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),
     ("link", &["wire", "event", "host", "agent", "lab", "pve", "inventory", "tasks", "diagnostic"]),
 ];
 
