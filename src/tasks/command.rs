@@ -2,14 +2,16 @@
 
 use super::args::split_words;
 use super::program::{Program, Seen, ten_minutes};
-use super::{ArgFault, Task, Verdict};
+use super::{ArgFault, Observation, Task, Touches, Verdict, drbd_guard};
 use crate::host::{LookError, Output, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs a program without a shell. It counts as a change each time, unless `creates` or `removes` tells that there
-/// is nothing to do. In check nothing is run and later tasks on the host are provisional.
+/// is nothing to do. In check nothing is run and later tasks on the host are provisional. What stops DRBD
+/// (`drbdadm down`, `systemctl stop drbd@…`) is refused where the quorum or the last good copy would go.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -49,6 +51,7 @@ impl Command {
         };
         Program {
             line: argv.join(" "),
+            stops: drbd_guard::of_command(&argv),
             argv,
             creates: self.creates.as_deref(),
             removes: self.removes.as_deref(),
@@ -70,6 +73,10 @@ impl Task for Command {
 ";
     const FREE_FORM: Option<&'static str> = Some("cmd");
     type Seen = Seen;
+
+    fn touches(&self) -> Touches {
+        self.program().touches()
+    }
 
     fn check_args(&self) -> Vec<ArgFault> {
         let Some(line) = &self.cmd else {
@@ -94,6 +101,14 @@ impl Task for Command {
 
     fn decide(&self, seen: &Seen) -> Verdict {
         self.program().decide(seen)
+    }
+
+    fn decide_among(
+        &self,
+        all: &BTreeMap<String, Observation<Seen>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
+        self.program().decide_among(all, acting)
     }
 
     fn finish(&self, data: Json, outputs: &[Output]) -> (Json, Result<(), String>) {

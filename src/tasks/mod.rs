@@ -15,6 +15,7 @@ pub mod copy;
 pub mod debug;
 pub mod diff;
 pub mod drbd_global;
+mod drbd_guard;
 pub mod drbd_module;
 pub mod drbd_options;
 pub mod drbd_resource;

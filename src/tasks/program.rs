@@ -2,11 +2,12 @@
 //!
 //! Never looks by running: whether there is something to do is told by marker paths alone.
 
-use super::{After, Change, Decision, Verdict};
+use super::drbd_guard::{self, Stops, Turn, Up};
+use super::{After, Change, Decision, Observation, Touches, Verdict};
 use crate::host::{Action, Bytes, Effect, LookError, Output, Probe, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub(super) struct Program<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Program<'a> {
     pub stdin: Option<&'a str>,
     pub stdin_add_newline: bool,
     pub timeout_s: u64,
+    /// What of DRBD it takes down, as far as that is written out.
+    pub stops: Option<Stops>,
 }
 
 pub(super) fn ten_minutes() -> u64 {
@@ -30,25 +33,64 @@ pub(super) fn ten_minutes() -> u64 {
 pub struct Seen {
     creates_exists: bool,
     removes_exists: bool,
+    drbd: Up,
 }
 
 impl Program<'_> {
     pub fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
         let base = Path::new(self.chdir.unwrap_or("/"));
         let exists = |path: Option<&str>| path.map_or(Ok(false), |path| any_exists(host, &base.join(path)));
-        Ok(Seen { creates_exists: exists(self.creates)?, removes_exists: exists(self.removes)? })
+        let drbd = self.stops.as_ref().map_or(Ok(Up::NOTHING), |stops| drbd_guard::look(host, stops))?;
+        Ok(Seen { creates_exists: exists(self.creates)?, removes_exists: exists(self.removes)?, drbd })
     }
 
-    pub fn decide(&self, seen: &Seen) -> Verdict {
-        let idle = match (self.creates, self.removes) {
+    /// One host alone cannot know who else is to stop its copy of the data at the same time.
+    pub fn touches(&self) -> Touches {
+        if self.stops.is_some() { Touches::AllHosts } else { Touches::Host }
+    }
+
+    fn idle(&self, seen: &Seen) -> Option<String> {
+        match (self.creates, self.removes) {
             (Some(path), _) if seen.creates_exists => Some(format!("{path} exists")),
             (_, Some(path)) if !seen.removes_exists => Some(format!("{path} does not exist")),
             _ => None,
+        }
+    }
+
+    /// Over all hosts: of those that are to stop DRBD only as many do as the others can do without.
+    pub fn decide_among(
+        &self,
+        all: &BTreeMap<String, Observation<Seen>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
+        let wants = |host: &&String| matches!(all.get(*host), Some(Ok(seen)) if self.idle(seen).is_none());
+        let wanting: BTreeSet<&str> = acting.iter().filter(wants).map(String::as_str).collect();
+        let up = all.iter().map(|(host, seen)| (host.as_str(), seen.as_ref().map(|s| &s.drbd).map_err(Clone::clone)));
+        // What comes after a command is not known, so a restart is judged as a stop.
+        let mut turns = drbd_guard::turns(&up.collect(), &wanting, false);
+        let mut judge = |(host, seen): (&String, &Observation<Seen>)| {
+            let verdict = match (turns.remove(host), seen) {
+                (_, Err(error)) => Verdict::blocked(error.to_string()),
+                (Some(Turn::Never(why) | Turn::NotYet(why) | Turn::After(why)), _) => self.refused(&why),
+                (Some(Turn::Now) | None, Ok(seen)) => self.decide(seen),
+            };
+            (host.clone(), verdict)
         };
-        if let Some(why) = idle {
+        all.iter().map(&mut judge).collect()
+    }
+
+    fn refused(&self, why: &str) -> Verdict {
+        Verdict::blocked(format!("this stops DRBD, which must run now: {why}"))
+    }
+
+    pub fn decide(&self, seen: &Seen) -> Verdict {
+        if let Some(why) = self.idle(seen) {
             return Verdict::ok(why).data(json!({
                 "cmd": self.argv, "rc": 0, "stdout": "", "stdout_lines": [], "stderr": "", "stderr_lines": [],
             }));
+        }
+        if let Some(why) = drbd_guard::why_not(&seen.drbd) {
+            return self.refused(&why);
         }
         // Only the program's name: the arguments may hold what `no_log` hides.
         let program = self.line.split_whitespace().next().unwrap_or("a command").to_owned();

@@ -2,15 +2,17 @@
 
 use super::command::old_style_option;
 use super::program::{Program, Seen, ten_minutes};
-use super::{ArgFault, Task, Verdict};
+use super::{ArgFault, Observation, Task, Touches, Verdict, drbd_guard};
 use crate::host::{LookError, Output, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs a command line through a shell, with pipes and expansion. It counts as a change each time, unless `creates` or
 /// `removes` tells that there is nothing to do. In check nothing is run and later tasks on the host are provisional.
-/// Quote what comes from variables: `{{ name | quote }}`.
+/// A `drbdadm down` or `systemctl stop drbd@…` written out in it is refused where the quorum or the last good copy
+/// would go. Quote what comes from variables: `{{ name | quote }}`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shell {
@@ -48,6 +50,7 @@ impl Shell {
         Program {
             argv: vec![self.executable.clone(), "-c".into(), self.cmd.clone()],
             line: self.cmd.trim().to_owned(),
+            stops: drbd_guard::of_line(&self.cmd),
             creates: self.creates.as_deref(),
             removes: self.removes.as_deref(),
             chdir: self.chdir.as_deref(),
@@ -69,6 +72,10 @@ impl Task for Shell {
     const FREE_FORM: Option<&'static str> = Some("cmd");
     type Seen = Seen;
 
+    fn touches(&self) -> Touches {
+        self.program().touches()
+    }
+
     fn check_args(&self) -> Vec<ArgFault> {
         let mut faults = Vec::new();
         match self.cmd.split_whitespace().next() {
@@ -85,6 +92,14 @@ impl Task for Shell {
 
     fn decide(&self, seen: &Seen) -> Verdict {
         self.program().decide(seen)
+    }
+
+    fn decide_among(
+        &self,
+        all: &BTreeMap<String, Observation<Seen>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
+        self.program().decide_among(all, acting)
     }
 
     fn finish(&self, data: Json, outputs: &[Output]) -> (Json, Result<(), String>) {

@@ -1,16 +1,19 @@
 //! `systemd`: a unit's state now and at boot.
 //!
-//! Refuses to stop DRBD's units where that would take the last good copy of the data or the quorum away.
+//! Refuses to stop DRBD's units where that would take the last good copy of the data or the quorum away, judged over
+//! all hosts of the play.
 
-mod drbd_guard;
+mod names;
 mod show;
 
-use super::{After, ArgFault, Change, Decision, Task, Verdict, diff};
+use super::drbd_guard::{self, Turn, Up};
+use super::{After, ArgFault, Change, Decision, Meanwhile, Observation, Task, Touches, Verdict, diff};
 use crate::host::{LookError, Output, Probe, Query, Step, Topic};
+use names::{full_name, unit_file_exists};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use show::Show;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Starts, stops, enables and disables a systemd unit. A unit that does not exist is an error, not "stopped".
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -51,13 +54,9 @@ pub struct Seen {
     unread: bool,
     /// Some loaded unit's file changed since systemd read it. Asked only for `daemon_reload`.
     stale: bool,
-    /// Why stopping it would cost data, for DRBD's units.
-    must_run: Option<String>,
+    /// What stopping it takes down, for DRBD's units.
+    drbd: Up,
 }
-
-/// Where unit files lie, in the order systemd searches them.
-const UNIT_PATHS: &[&str] =
-    &["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
 
 fn show_query(unit: &str) -> Query {
     let topic = Topic::Unit(full_name(unit));
@@ -66,43 +65,6 @@ fn show_query(unit: &str) -> Query {
 
 fn stale_query() -> Query {
     Query::new(Topic::Other, ["systemctl", "show", "*", "-p", "NeedDaemonReload"])
-}
-
-/// As systemctl completes names.
-fn full_name(unit: &str) -> String {
-    const TYPES: &[&str] = &[
-        ".service",
-        ".target",
-        ".socket",
-        ".timer",
-        ".mount",
-        ".automount",
-        ".path",
-        ".slice",
-        ".scope",
-        ".device",
-        ".swap",
-    ];
-    if TYPES.iter().any(|suffix| unit.ends_with(suffix)) { unit.to_owned() } else { format!("{unit}.service") }
-}
-
-/// `drbd@nfs1.target` → `drbd@.target`.
-fn template_of(unit: &str) -> Option<String> {
-    let (prefix, rest) = unit.split_once('@')?;
-    let suffix = rest.rsplit_once('.')?.1;
-    Some(format!("{prefix}@.{suffix}"))
-}
-
-fn unit_file_exists(host: &dyn Probe, unit: &str) -> Result<bool, LookError> {
-    let names = [Some(unit.to_owned()), template_of(unit)];
-    for dir in UNIT_PATHS {
-        for name in names.iter().flatten() {
-            if host.stat(&Path::new(dir).join(name))?.is_some() {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
 
 fn ask(host: &dyn Probe, query: &Query) -> Result<String, LookError> {
@@ -133,6 +95,11 @@ impl Task for Systemd {
         running || off || self.name.as_ref().is_some_and(left_off)
     }
 
+    /// One host alone cannot know who else is to stop its copy of the data at the same time.
+    fn touches(&self) -> Touches {
+        if self.stops().is_some() { Touches::AllHosts } else { Touches::Host }
+    }
+
     fn check_args(&self) -> Vec<ArgFault> {
         let wants = self.state.is_some() || self.enabled.is_some() || self.masked.is_some();
         let mut faults = Vec::new();
@@ -161,16 +128,14 @@ impl Task for Systemd {
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
-        let mut seen = Seen { unit: None, unread: false, stale: false, must_run: None };
+        let mut seen = Seen { unit: None, unread: false, stale: false, drbd: Up::NOTHING };
         if let Some(name) = &self.name {
             let query = show_query(name);
             let show = Show::parse(&ask(host, &query)?).map_err(|why| LookError::cannot_tell(name.as_str(), why))?;
             let full = full_name(name);
             seen.unread = show.load == "not-found" && unit_file_exists(host, &full)?;
-            let stops = matches!(self.state, Some(State::Stopped | State::Restarted));
-            // A unit that does not run loses nothing when it is stopped.
-            if stops && !matches!(show.active.as_str(), "inactive" | "failed") {
-                seen.must_run = drbd_guard::look(host, &full)?;
+            if let Some(stops) = self.stops() {
+                seen.drbd = drbd_guard::look(host, &stops)?;
             }
             seen.unit = Some(show);
         }
@@ -203,6 +168,41 @@ impl Task for Systemd {
         }
         verdict.data(show.data(name))
     }
+
+    fn decide_among(
+        &self,
+        all: &BTreeMap<String, Observation<Seen>>,
+        acting: &BTreeSet<String>,
+    ) -> BTreeMap<String, Verdict> {
+        let mut verdicts = self.decide_all(all);
+        let Some(name) = self.name.as_deref().filter(|_| self.stops().is_some()) else { return verdicts };
+        let runs = |host: &&String| match all.get(*host) {
+            Some(Ok(seen)) => seen.unit.as_ref().is_some_and(runs_in_some_way),
+            _ => false,
+        };
+        let wanting: BTreeSet<&str> = acting.iter().filter(runs).map(String::as_str).collect();
+        let up = all.iter().map(|(host, seen)| (host.as_str(), seen.as_ref().map(|s| &s.drbd).map_err(Clone::clone)));
+        let turns = drbd_guard::turns(&up.collect(), &wanting, self.state == Some(State::Restarted));
+        for (host, turn) in turns {
+            let verdict = match turn {
+                Turn::Now => continue,
+                Turn::After(other) => {
+                    let what = format!("{name} is restarted after {other}, one host after another");
+                    Verdict::wait(what, 600, 1, None).meanwhile(Meanwhile::Changes)
+                }
+                Turn::NotYet(why) => Verdict::wait(why, 300, 2, None).meanwhile(Meanwhile::Trouble),
+                Turn::Never(why) => self.must_run(name, &why),
+            };
+            let data = verdicts.remove(&host).map(|judged| judged.data).unwrap_or_default();
+            verdicts.insert(host, verdict.data(data));
+        }
+        verdicts
+    }
+}
+
+/// A unit that does not run loses nothing when it is stopped.
+fn runs_in_some_way(show: &Show) -> bool {
+    !matches!(show.active.as_str(), "inactive" | "failed")
 }
 
 /// systemd reads every unit file again; no program's state changes by that.
@@ -257,6 +257,17 @@ impl Systemd {
         Ok(plan)
     }
 
+    /// What of DRBD this takes down.
+    fn stops(&self) -> Option<drbd_guard::Stops> {
+        let stops = matches!(self.state, Some(State::Stopped | State::Restarted));
+        self.name.as_ref().filter(|_| stops).and_then(|name| drbd_guard::of_unit(&full_name(name)))
+    }
+
+    fn must_run(&self, name: &str, why: &str) -> Verdict {
+        let verb = if self.state == Some(State::Stopped) { "stopped" } else { "restarted" };
+        Verdict::blocked(format!("{name} must not be {verb} now: {why}"))
+    }
+
     fn wants_running(&self) -> bool {
         matches!(self.state, Some(State::Started | State::Restarted | State::Reloaded)) || self.enabled == Some(true)
     }
@@ -291,12 +302,11 @@ impl Systemd {
         then: &mut Show,
     ) -> Result<(), Box<Verdict>> {
         let Some(wanted) = self.state else { return Ok(()) };
-        if let (Some(why), State::Stopped | State::Restarted) = (&seen.must_run, wanted) {
-            let why = format!(
-                "{name} must not be {} now: {why}",
-                if wanted == State::Stopped { "stopped" } else { "restarted" }
-            );
-            return Err(Box::new(Verdict::blocked(why)));
+        if matches!(wanted, State::Stopped | State::Restarted)
+            && runs_in_some_way(show)
+            && let Some(why) = drbd_guard::why_not(&seen.drbd)
+        {
+            return Err(Box::new(self.must_run(name, &why)));
         }
         let runs = match show.active.as_str() {
             "active" | "reloading" | "refreshing" => true,
@@ -304,7 +314,7 @@ impl Systemd {
             // A start or stop that is under way ends by itself; nothing else is to be done before it has.
             "activating" | "deactivating" if !matches!(wanted, State::Restarted) && plan.verbs.is_empty() => {
                 let what = format!("{name} is {} ({})", show.active, show.sub);
-                return Err(Box::new(Verdict::wait(what, 90, 2, None).meanwhile(super::Meanwhile::Trouble)));
+                return Err(Box::new(Verdict::wait(what, 90, 2, None).meanwhile(Meanwhile::Trouble)));
             }
             "activating" | "deactivating" => true,
             other => {

@@ -1,3 +1,4 @@
+use super::names::template_of;
 use super::*;
 use crate::host::Local;
 use serde_json::{Value as Json, json};
@@ -13,7 +14,7 @@ fn show(load: &str, active: &str, file: &str) -> Show {
 }
 
 fn seen(unit: Show) -> Seen {
-    Seen { unit: Some(unit), unread: false, stale: false, must_run: None }
+    Seen { unit: Some(unit), unread: false, stale: false, drbd: Up::NOTHING }
 }
 
 /// The steps as command lines, or the decision's word.
@@ -87,7 +88,7 @@ fn a_unit_file_that_systemd_has_not_read_is_read_first() {
         Ok(vec!["systemctl daemon-reload".into(), "systemctl enable x".into(), "systemctl start x".into()])
     );
     let reload = task(json!({"daemon_reload": true}));
-    let quiet = Seen { unit: None, unread: false, stale: false, must_run: None };
+    let quiet = Seen { unit: None, unread: false, stale: false, drbd: Up::NOTHING };
     assert_eq!(decided(&reload, &quiet), Ok(vec![]));
     assert_eq!(decided(&reload, &Seen { stale: true, ..quiet }), Ok(vec!["systemctl daemon-reload".into()]));
 }
@@ -106,8 +107,6 @@ fn names_are_completed_as_systemctl_does() {
     assert_eq!(full_name("drbd@nfs1.target"), "drbd@nfs1.target");
     assert_eq!(full_name("v1.2"), "v1.2.service");
     assert_eq!(template_of("drbd@nfs1.target").as_deref(), Some("drbd@.target"));
-    assert_eq!(drbd_guard::resource_of("drbd@my\\x2dres.service").as_deref(), Some("my-res"));
-    assert_eq!(drbd_guard::resource_of("drbd-promote@nfs1.service"), None);
     for name in ["", "-x", "a b", "*", "drbd@.target"] {
         let task: Systemd = serde_json::from_value(json!({"name": name, "state": "started"})).unwrap();
         assert_eq!(Task::check_args(&task).len(), 1, "{name}");
@@ -182,5 +181,5 @@ fn without_the_module_nothing_is_asked_that_would_load_it() {
         Some(Output::ok(show("loaded", "active", "enabled").text()))
     }));
     let task = task(json!({"name": "drbd@nfs1.service", "state": "stopped"}));
-    assert!(task.probe(&host).unwrap().must_run.is_none());
+    assert_eq!(decided(&task, &task.probe(&host).unwrap()).map(|steps| steps.len()), Ok(1));
 }
