@@ -19,10 +19,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["host", "tasks", "wire"]),
     ("agent", &["engine", "event", "host", "tasks", "wire"]),
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
-    ("inventory", &["yaml", "diagnostic", "template", "playbook"]),
+    ("inventory", &["yaml", "diagnostic", "template", "pve"]),
     ("report", &["event", "exit", "diagnostic"]),
     ("lab", &["hook", "host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),
-    ("link", &["wire", "event", "host", "agent", "lab", "pve", "inventory", "tasks", "diagnostic"]),
+    ("link", &["wire", "event", "host", "agent", "lab", "pve", "inventory", "tasks", "diagnostic", "template", "yaml"]),
 ];
 
 /// The registry is where kinds meet YAML.

@@ -29,18 +29,15 @@ pub fn extra_vars(given: &[String]) -> Result<BTreeMap<String, Json>, String> {
     Ok(vars)
 }
 
-pub fn context(inventory: Option<&Inventory>, extra_vars: &BTreeMap<String, Json>) -> Context {
-    let known = inventory.map(|inventory| {
-        let mut groups: BTreeSet<String> = inventory.groups.keys().cloned().collect();
-        groups.insert("all".to_owned());
-        let maps = inventory.group_vars.values().chain(inventory.host_vars.values());
-        Known {
-            hosts: inventory.hosts.iter().cloned().collect(),
-            groups,
-            vars: maps.flat_map(|vars| vars.keys().cloned()).collect(),
-        }
-    });
-    Context { extra_vars: extra_vars.keys().cloned().collect(), inventory: known }
+pub fn context(inventory: Option<Known>, extra_vars: &BTreeMap<String, Json>) -> Context {
+    Context { extra_vars: extra_vars.keys().cloned().collect(), inventory }
+}
+
+/// The names that an inventory defines.
+pub fn known(inventory: &Inventory) -> Known {
+    let mut groups: BTreeSet<String> = inventory.groups.keys().cloned().collect();
+    groups.insert("all".to_owned());
+    Known { hosts: inventory.hosts.iter().cloned().collect(), groups, vars: inventory.var_names(), open: false }
 }
 
 /// The playbooks, or every fault as text.

@@ -2,6 +2,7 @@
 
 mod completions;
 mod explain;
+mod ground;
 mod lab;
 mod load;
 mod run;

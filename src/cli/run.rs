@@ -1,15 +1,17 @@
 //! `converge check` and `converge apply`.
 
+use super::ground::Ground;
 use super::{Output, load};
 use crate::diagnostic::Sources;
 use crate::event::{Mode, Reporter};
 use crate::exit;
 use crate::fleet::{self, Fleet, vars_of};
 use crate::inventory::{Inventory, select};
-use crate::link::Connect;
 use crate::playbook::{Item, Play, Playbook};
-use crate::report::{Json, JsonLines, Style, Terminal};
+use crate::report::{Json as JsonReport, JsonLines, Style, Terminal};
 use clap::Parser;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -18,6 +20,9 @@ pub struct Args {
     /// Playbooks
     #[arg(required = true)]
     playbooks: Vec<PathBuf>,
+    /// Hosts: a cluster.yml, Ansible's INI or YAML inventory, a folder of them, or `host,host`
+    #[arg(short, long, value_name = "FILE", conflicts_with = "lab")]
+    inventory: Vec<String>,
     /// Use the embedded cluster; its state lives in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = ".lab")]
     lab: Option<PathBuf>,
@@ -61,12 +66,16 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
         Ok(extra) => extra,
         Err(why) => return super::complain(exit::USAGE, why),
     };
-    let (inventory, connect): (Inventory, Box<dyn Connect>) = match ground(args, mode) {
-        Ok(ground) => ground,
-        Err(why) => return super::complain(exit::USAGE, why),
-    };
-    let context = load::context(Some(&inventory), &extra);
     let mut sources = Sources::default();
+    let ground = match ground(args, &mut sources, &extra) {
+        Ok(ground) => ground,
+        Err((code, why)) => {
+            eprintln!("{why}");
+            return code;
+        }
+    };
+    let Ground { inventory, connect } = ground;
+    let context = load::context(Some(load::known(&inventory)), &extra);
     let playbooks = match load::playbooks(&args.playbooks, &mut sources, &context) {
         Ok(playbooks) => playbooks,
         Err(faults) => {
@@ -74,6 +83,12 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
             return exit::USAGE;
         }
     };
+    for play in playbooks.iter().flat_map(|p| &p.plays) {
+        let patterns: Vec<&str> = play.hosts.iter().map(|(pattern, _)| pattern.as_str()).collect();
+        if let Err(why) = select(&inventory, &patterns) {
+            return super::complain(exit::USAGE, format!("play `{}`: {why}", play.name));
+        }
+    }
     if let Some(limit) = &args.limit
         && let Err(why) = select(&inventory, &[limit])
     {
@@ -97,7 +112,7 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
     }
     let out = std::io::stdout();
     let mut reporter: Box<dyn Reporter> = match args.output {
-        Output::Json => Box::new(Json::new(out)),
+        Output::Json => Box::new(JsonReport::new(out)),
         Output::Jsonl => Box::new(JsonLines::new(out)),
         Output::Text => {
             let style = Style {
@@ -112,12 +127,23 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
     Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter.as_mut()).run(&playbooks)
 }
 
-/// Where the run takes place.
-fn ground(args: &Args, _mode: Mode) -> Result<(Inventory, Box<dyn Connect>), String> {
-    match &args.lab {
-        Some(dir) => super::lab::ground(dir),
-        None => Ok((Inventory::localhost(), Box::new(crate::link::ThisMachine))),
+/// Where the run takes place. Faults of inventory and playbooks come before a cluster is logged in to.
+fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) -> Result<Ground, (u8, String)> {
+    let usage = |why: String| (exit::USAGE, format!("error: {why}"));
+    if let Some(dir) = &args.lab {
+        return Ground::lab(dir).map_err(usage);
     }
+    if args.inventory.is_empty() {
+        return Ok(Ground::this_machine());
+    }
+    let as_is = |faults| (exit::USAGE, faults);
+    let loaded = super::ground::read(&args.inventory, &args.playbooks, sources).map_err(as_is)?;
+    if loaded.cluster.is_some() {
+        let offline = super::ground::read(&args.inventory, &args.playbooks, sources).map_err(as_is)?;
+        let context = load::context(Some(super::ground::known_offline(offline)), extra);
+        load::playbooks(&args.playbooks, &mut sources.clone(), &context).map_err(as_is)?;
+    }
+    Ground::of(loaded)
 }
 
 fn list(args: &Args, playbooks: &[Playbook], inventory: &Inventory, options: &fleet::Options) -> u8 {

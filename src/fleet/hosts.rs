@@ -1,10 +1,11 @@
 //! What the run knows of each host: its link, its variables, whether it is still taking part.
 
-use super::vars::{Vars, from_json};
+use super::vars::{Layer, Scope, SharedDoubt, Vars};
 use crate::event::Mode;
 use crate::inventory::Inventory;
 use crate::link::{Connect, FutureHost, Link, LinkError, in_process};
 use crate::wire::{Request, Response};
+use crate::yaml::Node;
 use minijinja::value::{Enumerator, Object, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
@@ -36,34 +37,46 @@ pub struct Hosts<'a> {
 
 /// The variables of every host, shared with `hostvars` in templates, which looks at them only when asked.
 #[derive(Debug, Default)]
-pub struct HostVars(RwLock<BTreeMap<String, KnownVars>>);
+pub struct HostVars {
+    all: RwLock<BTreeMap<String, KnownVars>>,
+    doubt: SharedDoubt,
+}
 
 #[derive(Debug, Default, Clone)]
 struct KnownVars {
-    /// The inventory's, and what names the host itself.
+    /// The inventory's; its values may hold templates.
+    said: Arc<Vec<(String, Node)>>,
+    /// What names the host itself.
     given: Arc<Vars>,
     /// Registered results, `set_fact`, gathered facts.
     found: Arc<Vars>,
 }
 
+impl KnownVars {
+    /// What another host is seen as: its inventory, facts and results, rendered in its own terms.
+    fn scope(&self, doubt: &SharedDoubt) -> Arc<Scope> {
+        let values = |vars: &Arc<Vars>| Layer::Values(vars.clone());
+        Scope::new(vec![Layer::Nodes(self.said.clone()), values(&self.given), values(&self.found)], doubt.clone())
+    }
+}
+
 impl Object for HostVars {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let all = self.0.read().expect("no panic while holding");
+        let all = self.all.read().expect("no panic while holding");
         let known = all.get(key.as_str()?)?;
-        let mut vars = (*known.given).clone();
-        vars.extend((*known.found).clone());
-        Some(Value::from_object(vars))
+        Some(known.scope(&self.doubt).value())
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let all = self.0.read().expect("no panic while holding");
+        let all = self.all.read().expect("no panic while holding");
         Enumerator::Values(all.keys().map(|k| Value::from(k.as_str())).collect())
     }
 }
 
 impl<'a> Hosts<'a> {
-    pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory) -> Self {
-        let hosts = Self { connect, mode, links: BTreeMap::new(), states: BTreeMap::new(), known: Arc::default() };
+    pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory, doubt: SharedDoubt) -> Self {
+        let known = Arc::new(HostVars { all: RwLock::default(), doubt });
+        let hosts = Self { connect, mode, links: BTreeMap::new(), states: BTreeMap::new(), known };
         for host in &inventory.hosts {
             hosts.introduce(host, inventory);
         }
@@ -72,13 +85,14 @@ impl<'a> Hosts<'a> {
 
     /// Makes a host's given variables known.
     fn introduce(&self, host: &str, inventory: &Inventory) {
-        let mut given: Vars = inventory.vars(host).iter().map(|(k, v)| (k.clone(), from_json(v))).collect();
+        let said = inventory.vars(host).iter().map(|(name, node)| (name.clone(), node.clone())).collect();
+        let mut given = Vars::new();
         let groups: Vec<&str> = inventory.groups_of(host).collect();
         given.insert("group_names".into(), Value::from_iter(groups));
         given.insert("inventory_hostname".into(), host.into());
         given.insert("inventory_hostname_short".into(), host.split('.').next().unwrap_or(host).into());
-        let known = KnownVars { given: Arc::new(given), found: Arc::default() };
-        self.known.0.write().expect("no panic while holding").insert(host.to_owned(), known);
+        let known = KnownVars { said: Arc::new(said), given: Arc::new(given), found: Arc::default() };
+        self.known.all.write().expect("no panic while holding").insert(host.to_owned(), known);
     }
 
     pub fn state(&mut self, host: &str) -> &mut State {
@@ -93,17 +107,17 @@ impl<'a> Hosts<'a> {
     }
 
     pub fn set_var(&mut self, host: &str, name: &str, value: Value) {
-        let mut all = self.known.0.write().expect("no panic while holding");
+        let mut all = self.known.all.write().expect("no panic while holding");
         let known = all.entry(host.to_owned()).or_default();
         Arc::make_mut(&mut known.found).insert(name.to_owned(), value);
     }
 
-    /// Given and found variables of a host.
-    pub fn vars(&mut self, host: &str, inventory: &Inventory) -> (Arc<Vars>, Arc<Vars>) {
-        if let Some(known) = self.known.0.read().expect("no panic while holding").get(host)
+    /// The layers of a host's given variables, and the found ones.
+    pub fn vars(&mut self, host: &str, inventory: &Inventory) -> ([Layer; 2], Arc<Vars>) {
+        if let Some(known) = self.known.all.read().expect("no panic while holding").get(host)
             && !known.given.is_empty()
         {
-            return (known.given.clone(), known.found.clone());
+            return ([Layer::Nodes(known.said.clone()), Layer::Values(known.given.clone())], known.found.clone());
         }
         self.introduce(host, inventory);
         self.vars(host, inventory)

@@ -78,6 +78,7 @@ impl<'a> Fleet<'a> {
         sources: Sources,
         reporter: &'a mut dyn Reporter,
     ) -> Self {
+        let doubt = SharedDoubt::default();
         Self {
             mode,
             options,
@@ -85,8 +86,8 @@ impl<'a> Fleet<'a> {
             context,
             sources,
             reporter,
-            hosts: Hosts::new(connect, mode, inventory),
-            doubt: SharedDoubt::default(),
+            hosts: Hosts::new(connect, mode, inventory, doubt.clone()),
+            doubt,
             totals: Totals::default(),
             failures: 0,
             started: options.start_at_task.is_none(),

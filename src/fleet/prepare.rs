@@ -57,7 +57,7 @@ impl Fleet<'_> {
             }
         }
         let (given, found) = self.hosts.vars(host, self.inventory);
-        layers.push(Layer::Values(given));
+        layers.extend(given);
         if !scene.play.vars.is_empty() {
             layers.push(Layer::Nodes(Arc::new(scene.play.vars.clone())));
         }

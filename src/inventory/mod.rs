@@ -1,20 +1,44 @@
 //! Which hosts there are, in which groups, with which variables. How a host is reached is the link's matter.
+//!
+//! Read from Ansible's INI and YAML inventories with `group_vars` and `host_vars`, and from our own `cluster.yml`, whose
+//! nodes and containers are discovered through the API. Reading asks no host and runs no program.
 
+mod address;
+mod build;
+pub mod cluster;
+mod ini;
+mod load;
+mod mask;
 mod pattern;
+mod python;
+mod secret;
+mod vars_files;
+mod yaml;
 
+#[cfg(test)]
+mod tests;
+
+pub use build::Builder;
+pub use load::{Loaded, load};
 pub use pattern::select;
+pub use secret::at as path_from;
 
-use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use crate::yaml::Node;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Variables by name, each with the place it was written at; values may hold templates.
+pub type Vars = BTreeMap<String, Node>;
 
 /// Hosts in the order in which plays visit them.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     pub hosts: Vec<String>,
-    /// Group name → hosts, in order.
+    /// Group name → hosts, in order; hosts of child groups included.
     pub groups: BTreeMap<String, Vec<String>>,
-    pub group_vars: BTreeMap<String, BTreeMap<String, Json>>,
-    pub host_vars: BTreeMap<String, BTreeMap<String, Json>>,
+    /// What the group `all` says: also for hosts that are in no list (containers, this machine).
+    pub all_vars: Vars,
+    /// Everything that is said of a host: by its groups and of itself, the stronger over the weaker.
+    pub host_vars: BTreeMap<String, Vars>,
 }
 
 impl Inventory {
@@ -31,14 +55,14 @@ impl Inventory {
         Self { hosts: vec!["localhost".to_owned()], ..Self::default() }
     }
 
-    /// Variables of a host from groups (`all` first) and of its own; later wins.
-    pub fn vars(&self, host: &str) -> BTreeMap<String, Json> {
-        let mut vars = self.group_vars.get("all").cloned().unwrap_or_default();
-        for group in self.groups_of(host) {
-            vars.extend(self.group_vars.get(group).cloned().unwrap_or_default());
-        }
-        vars.extend(self.host_vars.get(host).cloned().unwrap_or_default());
-        vars
+    /// Variables of a host, its groups' included.
+    pub fn vars(&self, host: &str) -> &Vars {
+        self.host_vars.get(host).unwrap_or(&self.all_vars)
+    }
+
+    /// The names of all variables, of whatever host.
+    pub fn var_names(&self) -> BTreeSet<String> {
+        self.host_vars.values().chain([&self.all_vars]).flat_map(|vars| vars.keys().cloned()).collect()
     }
 
     pub fn groups_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a str> {
@@ -49,4 +73,9 @@ impl Inventory {
     pub fn is_container(name: &str) -> bool {
         name.strip_prefix("ct:").is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
     }
+}
+
+/// Splits as a shell does, without expanding anything.
+pub fn shell_words(text: &str) -> Result<Vec<String>, String> {
+    python::split(text).map(|words| words.into_iter().map(|word| word.text).collect())
 }

@@ -2,12 +2,17 @@
 //! error with a name, never an answer.
 
 mod api;
+mod discover;
 mod in_process;
 mod lab;
+mod reach;
+mod real;
 
 pub use api::ApiHost;
+pub use discover::discover;
 pub use in_process::{FutureHost, ThisMachine, in_process};
 pub use lab::LabHosts;
+pub use real::InventoryHosts;
 
 use crate::event::Mode;
 use crate::wire::{Request, Response, read_frame, write_frame};

@@ -44,6 +44,8 @@ pub struct Known {
     pub groups: BTreeSet<String>,
     /// Variables of any host or group (`group_vars`, `host_vars`, inventory lines).
     pub vars: BTreeSet<String>,
+    /// More hosts are discovered when the run begins, so that a name that is not here may still be one.
+    pub open: bool,
 }
 
 /// Reads playbooks and everything they import, include and name; all faults at once.

@@ -112,7 +112,7 @@ impl<'l, 'a> Verifier<'l, 'a> {
             if always || searched || is_container(name) {
                 continue;
             }
-            if known.hosts.contains(name) || known.groups.contains(name) {
+            if known.open || known.hosts.contains(name) || known.groups.contains(name) {
                 continue;
             }
             let at = name.as_ptr() as usize - pattern.as_ptr() as usize;

@@ -1,0 +1,134 @@
+//! Getting a secret from where an inventory says it lies. It is never read from argv, nor from a file that others read.
+
+use super::cluster::Source;
+use crate::pve::Secret;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A password manager may have to ask a person.
+const COMMAND: Duration = Duration::from_secs(120);
+
+impl Source {
+    /// `what` it is for ("password of root@pam"); relative paths begin at `folder`.
+    pub fn get(&self, what: &str, folder: &Path) -> Result<Secret, String> {
+        let text = match self {
+            Self::Prompt => prompt(what)?,
+            Self::Env(name) => std::env::var(name)
+                .map_err(|_| format!("{what}: the environment variable {name} is not set (or not text)"))?,
+            Self::File(path) => file(what, &at(path, folder))?,
+            Self::Command(argv) => command(what, argv, folder)?,
+        };
+        if text.is_empty() {
+            return Err(format!("{what}: {} gave nothing", self.describe()));
+        }
+        Ok(Secret::new(text))
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Prompt => "the prompt".into(),
+            Self::Env(name) => format!("the environment variable {name}"),
+            Self::File(path) => path.display().to_string(),
+            Self::Command(argv) => format!("`{}`", argv.first().map_or("", String::as_str)),
+        }
+    }
+}
+
+/// `~/…` begins at the home directory, everything else that is relative at `folder`.
+pub fn at(path: &Path, folder: &Path) -> std::path::PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => folder.join(path),
+    }
+}
+
+fn file(what: &str, path: &Path) -> Result<String, String> {
+    let wrong = |why: String| format!("{what}: {}: {why}", path.display());
+    let mut file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+    // Of the open file, so that what is judged is what is read.
+    let meta = file.metadata().map_err(|e| wrong(e.to_string()))?;
+    if !meta.is_file() {
+        return Err(wrong("it is no regular file".into()));
+    }
+    let mode = meta.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(wrong(format!("others may read it (mode {mode:04o}); `chmod 0600` it")));
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(wrong("it belongs to somebody else".into()));
+    }
+    let mut text = String::new();
+    (&mut file).take(64 * 1024).read_to_string(&mut text).map_err(|e| wrong(e.to_string()))?;
+    Ok(first_line(&text))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Its own words (a wrong passphrase) go to standard error as they come.
+fn command(what: &str, argv: &[String], folder: &Path) -> Result<String, String> {
+    let (program, arguments) = argv.split_first().ok_or_else(|| format!("{what}: `command` is empty"))?;
+    let wrong = |why: String| format!("{what}: `{program}`: {why}");
+    let mut command = Command::new(program);
+    if folder != Path::new("") {
+        command.current_dir(folder);
+    }
+    let started = command.args(arguments).stdout(Stdio::piped()).spawn();
+    let mut child = started.map_err(|e| wrong(e.to_string()))?;
+    let mut output = child.stdout.take().expect("piped above");
+    let (give, take) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = give.send((&mut output).take(64 * 1024).read_to_string(&mut text).map(|_| text));
+    });
+    let until = Instant::now() + COMMAND;
+    let text = take.recv_timeout(COMMAND);
+    let status = loop {
+        match child.try_wait().map_err(|e| wrong(e.to_string()))? {
+            Some(status) => break status,
+            None if Instant::now() > until => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(wrong(format!("no answer within {} s", COMMAND.as_secs())));
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    if !status.success() {
+        return Err(wrong(format!("it ended with {status}")));
+    }
+    let text = text.map_err(|_| wrong("it closed its output late".into()))?.map_err(|e| wrong(e.to_string()))?;
+    Ok(first_line(&text))
+}
+
+/// Asks on the terminal itself, so that it works with output and input redirected.
+pub fn prompt(what: &str) -> Result<String, String> {
+    let wrong = |why: String| format!("{what}: {why}");
+    let terminal = std::fs::File::options().read(true).write(true).open("/dev/tty");
+    let mut terminal = terminal.map_err(|_| {
+        wrong(
+            "there is no terminal to ask on; give `password: { env: NAME }`, `{ file: PATH }` or `{ command: [...] }`"
+                .into(),
+        )
+    })?;
+    if !terminal.is_terminal() {
+        return Err(wrong("there is no terminal to ask on".into()));
+    }
+    let before = rustix::termios::tcgetattr(&terminal).map_err(|e| wrong(e.to_string()))?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
+    silent.local_modes.insert(rustix::termios::LocalModes::ECHONL | rustix::termios::LocalModes::ICANON);
+    let when = rustix::termios::OptionalActions::Flush;
+    rustix::termios::tcsetattr(&terminal, when, &silent).map_err(|e| wrong(e.to_string()))?;
+    let asked = write!(terminal, "{what}: ").and_then(|()| terminal.flush());
+    let mut line = String::new();
+    let read = terminal.try_clone().and_then(|clone| BufReader::new(clone).read_line(&mut line));
+    let _ = rustix::termios::tcsetattr(&terminal, when, &before);
+    asked.and(read).map_err(|e| wrong(e.to_string()))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}

@@ -1,0 +1,77 @@
+//! Which nodes and containers a cluster has, as its API tells.
+
+use crate::inventory::cluster::{Container, Discovered};
+use crate::pve::{Client, Error, values};
+use serde_json::Value as Json;
+
+/// Asks for what a run needs to know of a cluster before it begins.
+pub fn discover(client: &Client) -> Result<Discovered, Error> {
+    let status = client.get::<&str, &str>("/cluster/status", [])?;
+    let resources = client.get("/cluster/resources", [("type", "vm")])?;
+    Ok(Discovered { nodes: nodes(&status), containers: containers(&resources) })
+}
+
+/// A standalone node has no entry of type `cluster`, but is there as a node.
+fn nodes(status: &Json) -> std::collections::BTreeMap<String, Option<String>> {
+    let entries = status.as_array().into_iter().flatten();
+    let nodes = entries.filter(|entry| entry["type"] == "node");
+    nodes
+        .filter_map(|node| {
+            let address = values::text(&node["ip"]).filter(|ip| !ip.is_empty());
+            Some((values::text(&node["name"])?, address))
+        })
+        .collect()
+}
+
+fn containers(resources: &Json) -> Vec<Container> {
+    let entries = resources.as_array().into_iter().flatten();
+    let of_kind = entries.filter(|entry| entry["type"] == "lxc" && !values::truthy(entry.get("template")));
+    let mut found: Vec<Container> = of_kind
+        .filter_map(|entry| {
+            let text = |key: &str| values::text(&entry[key]).filter(|text| !text.is_empty());
+            Some(Container {
+                vmid: values::number(&entry["vmid"])? as u32,
+                node: text("node")?,
+                name: text("name").unwrap_or_default(),
+                tags: text("tags")
+                    .map(|tags| values::list(&tags).into_iter().map(str::to_owned).collect())
+                    .unwrap_or_default(),
+                pool: text("pool"),
+                running: entry["status"] == "running",
+            })
+        })
+        .collect();
+    // The order of the answer changes from call to call.
+    found.sort_by_key(|container| container.vmid);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn answers_are_read_as_proxmox_writes_them() {
+        let status = json!([
+            {"type": "cluster", "name": "c", "nodes": 2, "quorate": 1},
+            {"type": "node", "name": "pve2", "ip": "192.0.2.12", "online": 0},
+            {"type": "node", "name": "pve1", "ip": "192.0.2.11", "online": 1, "local": 1},
+        ]);
+        let nodes = nodes(&status);
+        assert_eq!(nodes.keys().collect::<Vec<_>>(), ["pve1", "pve2"]);
+        assert_eq!(nodes["pve2"].as_deref(), Some("192.0.2.12"));
+        let resources = json!([
+            {"type": "lxc", "vmid": "102", "node": "pve2", "status": "stopped"},
+            {"type": "qemu", "vmid": 100, "node": "pve1"},
+            {"type": "lxc", "vmid": 101, "node": "pve1", "status": "running", "tags": "nfs;prod", "pool": "a", "name": "nfs1"},
+            {"type": "lxc", "vmid": 900, "node": "pve1", "template": 1},
+        ]);
+        let found = containers(&resources);
+        assert_eq!(found.iter().map(|c| c.vmid).collect::<Vec<_>>(), [101, 102]);
+        assert_eq!(
+            (found[0].tags.join(","), found[0].running, found[0].pool.as_deref()),
+            ("nfs,prod".into(), true, Some("a"))
+        );
+    }
+}

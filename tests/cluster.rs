@@ -1,0 +1,119 @@
+//! `-i cluster.yml` with the real binary, against the lab's API over HTTPS: login, certificates, discovery, secrets.
+
+use converge::lab::{Lab, api};
+use std::process::{Command, Output};
+
+struct Bed {
+    dir: tempfile::TempDir,
+    server: api::Server,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = Lab::open(dir.path().join("lab")).unwrap();
+        let server = api::serve(lab, "127.0.0.1:0".parse().unwrap()).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), &server.ca_pem).unwrap();
+        Self { dir, server }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    /// A cluster.yml with this login and TLS.
+    fn cluster(&self, login: &str, tls: &str) {
+        let endpoint = self.server.base_url();
+        self.write("cluster.yml", &format!("endpoints: ['{endpoint}']\nlogin: {login}\ntls: {tls}\n"));
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
+        command.args(words).current_dir(self.dir.path()).env_clear().env("HOME", self.dir.path());
+        command.env("CLUSTER_PASSWORD", self.server.root_password()).env("PATH", std::env::var_os("PATH").unwrap());
+        command.output().unwrap()
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+const STORAGE: &str = "
+- hosts: cluster
+  tasks:
+    - name: A storage
+      pve_storage: { storage: share, type: dir, path: /srv/share, content: [iso] }
+";
+
+const FROM_ENV: &str = "{ user: root@pam, password: { env: CLUSTER_PASSWORD } }";
+
+#[test]
+fn one_login_reaches_the_api_and_finds_the_nodes() {
+    let bed = Bed::new();
+    bed.write("site.yml", STORAGE);
+    bed.cluster(FROM_ENV, "{ ca_file: ca.pem }");
+    let on = ["site.yml", "-i", "cluster.yml"];
+    let run = |command: &str| bed.run(&[&[command], &on[..]].concat());
+    let checked = run("check");
+    assert_eq!(checked.status.code(), Some(3), "{}", said(&checked));
+    let applied = run("apply");
+    assert_eq!(applied.status.code(), Some(0), "{}", said(&applied));
+    let again = run("check");
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    bed.write("nodes.yml", "- hosts: nodes:!pve2\n  tasks: [{ debug: { msg: x } }]\n");
+    let listed = bed.run(&["check", "nodes.yml", "-i", "cluster.yml", "--list-hosts"]);
+    assert!(said(&listed).contains("pve1\n  pve3\n"), "{}", said(&listed));
+    for output in [&checked, &applied, &again, &listed] {
+        assert!(!said(output).contains(bed.server.root_password()), "the password is shown");
+    }
+}
+
+#[test]
+fn faults_are_told_before_anybody_is_asked_and_offline() {
+    let bed = Bed::new();
+    bed.write(
+        "cluster.yml",
+        "endpoints: [nowhere.invalid]\nlogin: { user: root@pam, password: { env: X } }\ntls: systm\n",
+    );
+    bed.write("site.yml", "- hosts: pve1\n  tasks:\n    - copi: { dest: /x }\n");
+    let both = bed.run(&["validate", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(both.status.code(), Some(2));
+    for expected in ["cluster.yml:3:6", "did you mean `system`?", "site.yml:3:7", "did you mean `copy`?"] {
+        assert!(said(&both).contains(expected), "{expected}:\n{}", said(&both));
+    }
+    // Nodes are discovered, so that a name that no file has is no fault offline.
+    bed.write("site.yml", "- hosts: pve1\n  tasks: [{ debug: { msg: x } }]\n");
+    bed.cluster("{ user: root@pam, password: { env: X } }", "system");
+    let fine = bed.run(&["validate", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(fine.status.code(), Some(0), "{}", said(&fine));
+    bed.write("hosts", "[web]\na\n");
+    bed.write("site.yml", "- hosts: wep\n  tasks: [{ debug: { msg: x } }]\n");
+    let unknown = bed.run(&["validate", "site.yml", "-i", "hosts"]);
+    assert!(said(&unknown).contains("did you mean `web`?"), "{}", said(&unknown));
+}
+
+#[test]
+fn who_is_not_trusted_or_not_let_in_is_told_and_what_to_do() {
+    let bed = Bed::new();
+    bed.write("site.yml", STORAGE);
+    let check = |login: &str, tls: &str| {
+        bed.cluster(login, tls);
+        let output = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+        (output.status.code(), said(&output))
+    };
+    let seen = bed.server.fingerprints.values().next().unwrap().clone();
+    let wrong = seen.replace(|c: char| c.is_ascii_hexdigit(), "0");
+    let (code, told) = check(FROM_ENV, &format!("{{ fingerprints: ['{wrong}'] }}"));
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("is not trusted") && bed.server.fingerprints.values().any(|f| told.contains(f)), "{told}");
+    let all: Vec<String> = bed.server.fingerprints.values().map(|f| format!("'{f}'")).collect();
+    let (code, told) = check(FROM_ENV, &format!("{{ fingerprints: [{}] }}", all.join(", ")));
+    assert_eq!(code, Some(3), "{told}");
+    let (code, told) = check("{ user: root@pam, password: { command: [echo, wrong] } }", "{ ca_file: ca.pem }");
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("login of root@pam") && told.contains("refused"), "{told}");
+    let (code, told) = check("{ user: root@pam, password: { env: NOT_SET } }", "{ ca_file: ca.pem }");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("NOT_SET"), "{told}");
+}
