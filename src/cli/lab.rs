@@ -1,12 +1,15 @@
 //! `converge lab …`, and the lab as ground of a run.
 
 use crate::inventory::Inventory;
-use crate::lab::{Lab, LabError, api, breaks};
+use crate::lab::{Flavour, Lab, LabError, api, breaks};
 use crate::link::Connect;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+/// A wrong figure shall not fill the disk.
+const MOST_NODES: i64 = 1000;
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -19,8 +22,15 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start over with a fresh cluster
-    Reset,
+    /// Start over with a fresh cluster; what is not said stays as it was
+    Reset {
+        /// How many nodes
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MOST_NODES))]
+        nodes: Option<u32>,
+        /// Which Proxmox VE
+        #[arg(long)]
+        flavour: Option<Flavour>,
+    },
     /// What the cluster's nodes, resources and containers do now
     Status {
         /// As JSON
@@ -63,7 +73,7 @@ pub fn run(args: &Args) -> u8 {
         Err(why) => return super::complain(crate::exit::FAILED, why),
     };
     match &args.command {
-        Command::Reset => match lab.reset() {
+        Command::Reset { nodes, flavour } => match lab.reset(*nodes, *flavour) {
             Ok(()) => {
                 println!("a fresh cluster in {}", args.dir.display());
                 crate::exit::OK

@@ -62,6 +62,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, mode: Mode) -> u8 {
+    allow_many_files();
     let extra = match load::extra_vars(&args.extra_vars) {
         Ok(extra) => extra,
         Err(why) => return super::complain(exit::USAGE, why),
@@ -125,6 +126,14 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
         }
     };
     Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter.as_mut()).run(&playbooks)
+}
+
+/// Each link holds a few descriptors, and many systems begin with 1024. What cannot be had is said by the link that
+/// gets none.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Where the run takes place. Faults of inventory and playbooks come before a cluster is logged in to.

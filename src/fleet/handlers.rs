@@ -2,6 +2,7 @@
 
 use super::flow::Scene;
 use super::{Fleet, Mode};
+use crate::link::LinkError;
 use crate::playbook::{Play, TaskDef};
 use crate::wire::{Request, Response};
 
@@ -23,12 +24,22 @@ impl Fleet<'_> {
     /// container that comes up later in the play is asked at the flush.
     pub(super) fn collect_owed(&mut self, hosts: &[String]) {
         let may_come = self.mode == Mode::Check && self.cluster_changes;
+        let strangers: Vec<String> =
+            hosts.iter().filter(|h| !self.hosts.state(h).asked_for_owed).cloned().collect();
+        self.hosts.open_all(&strangers, may_come);
         let mut asked = Vec::new();
         for host in hosts {
-            let due = !self.hosts.state(host).asked_for_owed;
-            if due && self.hosts.send(host, may_come, &Request::PendingHandlers).is_ok() {
-                self.hosts.state(host).asked_for_owed = true;
-                asked.push(host);
+            if self.hosts.state(host).asked_for_owed {
+                continue;
+            }
+            match self.hosts.send(host, may_come, &Request::PendingHandlers) {
+                Ok(()) => {
+                    self.hosts.state(host).asked_for_owed = true;
+                    asked.push(host);
+                }
+                Err(LinkError::NotRunning { .. }) => {}
+                // Its first task says so; connecting once more would only cost the time again.
+                Err(error) => self.hosts.lose(host, &error),
             }
         }
         for host in asked {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long a container may take to come up before the tasks inside it give up.
 const CONTAINER_START: Duration = Duration::from_secs(90);
+/// Links opened at the same time.
+const AT_ONCE: usize = 64;
 
 #[derive(Default)]
 pub struct State {
@@ -31,6 +33,8 @@ pub struct Hosts<'a> {
     connect: &'a dyn Connect,
     mode: Mode,
     links: BTreeMap<String, Link>,
+    /// What opening a link ahead of its first use came to; told at that use.
+    refused: BTreeMap<String, LinkError>,
     states: BTreeMap<String, State>,
     known: Arc<HostVars>,
 }
@@ -76,7 +80,8 @@ impl Object for HostVars {
 impl<'a> Hosts<'a> {
     pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory, doubt: SharedDoubt) -> Self {
         let known = Arc::new(HostVars { all: RwLock::default(), doubt });
-        let hosts = Self { connect, mode, links: BTreeMap::new(), states: BTreeMap::new(), known };
+        let (links, refused) = (BTreeMap::new(), BTreeMap::new());
+        let hosts = Self { connect, mode, links, refused, states: BTreeMap::new(), known };
         for host in &inventory.hosts {
             hosts.introduce(host, inventory);
         }
@@ -134,26 +139,35 @@ impl<'a> Hosts<'a> {
             if let Some(why) = self.state(host).unreachable.clone() {
                 return Err(LinkError::Lost { host: host.to_owned(), why });
             }
-            let link = self.open(host, may_come)?;
+            if let Some(error) = self.refused.remove(host) {
+                return Err(error);
+            }
+            let link = open(self.connect, self.mode, host, may_come)?;
             self.links.insert(host.to_owned(), link);
         }
         Ok(self.links.get_mut(host).expect("inserted above"))
     }
 
-    fn open(&self, host: &str, may_come: bool) -> Result<Link, LinkError> {
-        let until = Instant::now() + CONTAINER_START;
-        loop {
-            match self.connect.connect(host, self.mode) {
-                Err(LinkError::NotRunning { why, .. }) if self.mode == Mode::Check && may_come => {
-                    let name = host.to_owned();
-                    let why = format!("{host}: {why}, and changes to the cluster are predicted");
-                    return in_process(host, self.mode, move || Box::new(FutureHost { name, why }));
+    /// Opens the links that are missing at the same time: a login takes many round trips.
+    pub fn open_all(&mut self, hosts: &[String], may_come: bool) {
+        let missing: Vec<&String> = hosts
+            .iter()
+            .filter(|h| !self.links.contains_key(*h) && self.states.get(*h).is_none_or(|s| s.unreachable.is_none()))
+            .collect();
+        let (connect, mode) = (self.connect, self.mode);
+        for some in missing.chunks(AT_ONCE) {
+            let opened: Vec<Result<Link, LinkError>> = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    some.iter().map(|host| scope.spawn(move || open(connect, mode, host, may_come))).collect();
+                threads.into_iter().map(|t| t.join().expect("a link's thread does not panic")).collect()
+            });
+            for (host, link) in some.iter().zip(opened) {
+                match link {
+                    Ok(link) => drop(self.links.insert((*host).clone(), link)),
+                    // It may be running by the time it is needed.
+                    Err(LinkError::NotRunning { .. }) => {}
+                    Err(error) => drop(self.refused.insert((*host).clone(), error)),
                 }
-                // A container that was just started needs a moment; nobody else is waited for.
-                Err(LinkError::NotRunning { .. }) if self.mode == Mode::Apply && Instant::now() < until && may_come => {
-                    std::thread::sleep(Duration::from_millis(500));
-                }
-                other => return other,
             }
         }
     }
@@ -191,5 +205,23 @@ impl<'a> Hosts<'a> {
             state.notified.iter().map(|handler| (host.clone(), handler.clone())).collect()
         };
         self.states.iter().flat_map(pairs).collect()
+    }
+}
+
+fn open(connect: &dyn Connect, mode: Mode, host: &str, may_come: bool) -> Result<Link, LinkError> {
+    let until = Instant::now() + CONTAINER_START;
+    loop {
+        match connect.connect(host, mode) {
+            Err(LinkError::NotRunning { why, .. }) if mode == Mode::Check && may_come => {
+                let name = host.to_owned();
+                let why = format!("{host}: {why}, and changes to the cluster are predicted");
+                return in_process(host, mode, move || Box::new(FutureHost { name, why }));
+            }
+            // A container that was just started needs a moment; nobody else is waited for.
+            Err(LinkError::NotRunning { .. }) if mode == Mode::Apply && Instant::now() < until && may_come => {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            other => return other,
+        }
     }
 }

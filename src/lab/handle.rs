@@ -147,12 +147,13 @@ impl Lab {
         self.look(|world| world.nodes.keys().cloned().collect())
     }
 
-    /// Throws everything away and builds a fresh cluster of the same size and flavour.
-    pub fn reset(&self) -> Result<(), LabError> {
+    /// Throws everything away and builds a fresh cluster; what is not said stays as it was.
+    pub fn reset(&self, nodes: Option<u32>, flavour: Option<Flavour>) -> Result<(), LabError> {
         let mut state = self.state();
         let _held = self.lock()?;
         self.refresh(&mut state)?;
-        let (nodes, flavour) = (u32::try_from(state.world.nodes.len()).unwrap_or(3), state.world.flavour);
+        let nodes = nodes.unwrap_or_else(|| u32::try_from(state.world.nodes.len()).unwrap_or(3));
+        let flavour = flavour.unwrap_or(state.world.flavour);
         state.of = None;
         for part in ["nodes", "pve", "devices"] {
             match std::fs::remove_dir_all(self.dir().join(part)) {

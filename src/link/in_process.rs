@@ -5,7 +5,6 @@ use crate::event::Mode;
 use crate::host::{ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
 use serde_json::Value as Json;
 use std::io::{BufReader, BufWriter};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Starts an agent for a host that is made inside its thread.
@@ -15,18 +14,18 @@ pub fn in_process(
     make: impl FnOnce() -> Box<dyn Host> + Send + 'static,
 ) -> Result<Link, LinkError> {
     let lost = |e: std::io::Error| LinkError::Lost { host: name.to_owned(), why: e.to_string() };
-    let (near, far) = UnixStream::pair().map_err(lost)?;
-    let far_input = far.try_clone().map_err(lost)?;
+    // A pipe each way: when either end is dropped the other sees it, and its thread ends.
+    let (far_input, near_output) = std::io::pipe().map_err(lost)?;
+    let (near_input, far_output) = std::io::pipe().map_err(lost)?;
     std::thread::Builder::new()
         .name(format!("agent {name}"))
         .spawn(move || {
-            let mut output = BufWriter::new(far);
+            let mut output = BufWriter::new(far_output);
             // The link's end sees a closed pipe; there is nobody else to tell.
             let _ = crate::agent::serve(&mut BufReader::new(far_input), &mut output, make());
         })
         .map_err(lost)?;
-    let input = BufReader::new(near.try_clone().map_err(lost)?);
-    Link::open(name, mode, input, near)
+    Link::open(name, mode, BufReader::new(near_input), near_output)
 }
 
 /// A host that will only exist after changes that are predicted: every look says so.

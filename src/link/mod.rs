@@ -46,7 +46,7 @@ pub enum LinkError {
 }
 
 /// Knows the way to every host of an inventory.
-pub trait Connect {
+pub trait Connect: Sync {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError>;
 }
 

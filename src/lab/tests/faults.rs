@@ -117,7 +117,7 @@ fn a_killed_writer_leaves_the_last_whole_state() {
     std::fs::write(lab.dir().join("state.json"), "{\"format\":99,\"world\":{}}").unwrap();
     let refused = Lab::open(lab.dir()).err().expect("refused").to_string();
     assert!(refused.contains("format 99"), "{refused}");
-    lab.reset().expect_err("nothing is read, nothing is thrown away");
+    lab.reset(None, None).expect_err("nothing is read, nothing is thrown away");
 }
 
 #[test]
