@@ -107,3 +107,8 @@ fn playbooks_exist(paths: &[PathBuf]) -> Result<(), String> {
 fn definition() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }
+
+/// How wide a terminal is; nothing for a file or a pipe.
+fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}

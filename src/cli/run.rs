@@ -121,6 +121,7 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
                 progress: super::colour(&std::io::stderr()) && std::io::stderr().is_terminal(),
                 diff: !args.no_diff,
                 verbose: args.verbose,
+                width: super::columns(&out),
             };
             Box::new(Terminal::new(out, style))
         }

@@ -19,7 +19,12 @@ const MAX_STAGES: usize = 12;
 pub fn check<P: Probe>(task: &dyn AnyTask, preview: &Preview<P>) -> HostResult {
     preview.begin();
     let verdict = task.look_and_decide(preview);
-    let reasons = preview.reasons();
+    let mut reasons = preview.reasons();
+    if let Err(LookError::NotYet { why }) = &verdict
+        && !reasons.contains(why)
+    {
+        reasons.push(why.clone());
+    }
     let mut result = judge(task, verdict, &reasons, preview);
     result.provisional = reasons;
     result.predicted = matches!(result.status, Status::Drifted | Status::Skipped);
@@ -57,21 +62,21 @@ fn judge<P: Probe>(
             unreachable: unreachable(&error),
             ..HostResult::new(Status::Blocked, error.to_string())
         },
-        Err(error) if !doubtful && !matches!(error, LookError::NotYet { .. }) => {
-            HostResult { outright: true, ..HostResult::new(Status::Blocked, error.to_string()) }
-        }
+        Err(error) if !doubtful => HostResult { outright: true, ..HostResult::new(Status::Blocked, error.to_string()) },
         uncertain => {
             let now = match uncertain {
-                Ok(verdict) => HostResult::of(verdict).summary,
-                Err(error) => error.to_string(),
+                Ok(verdict) => format!(" (now: {})", HostResult::of(verdict).summary),
+                // The reason stands in `provisional`.
+                Err(LookError::NotYet { .. }) => String::new(),
+                Err(error) => format!(" (now: {error})"),
             };
             if task.touches() == Touches::Nothing {
-                HostResult::new(Status::Skipped, format!("cannot be known yet (now: {now})"))
+                HostResult::new(Status::Skipped, format!("cannot be known yet{now}"))
             } else if task.expects_change() {
                 preview.unsettle_all(task.kind());
-                HostResult::new(Status::Drifted, format!("would be changed (now: {now})"))
+                HostResult::new(Status::Drifted, format!("would be changed{now}"))
             } else {
-                HostResult::new(Status::Ok, format!("probably fine by then (now: {now})"))
+                HostResult::new(Status::Ok, format!("probably fine by then{now}"))
             }
         }
     }

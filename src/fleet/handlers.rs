@@ -24,8 +24,7 @@ impl Fleet<'_> {
     /// container that comes up later in the play is asked at the flush.
     pub(super) fn collect_owed(&mut self, hosts: &[String]) {
         let may_come = self.mode == Mode::Check && self.cluster_changes;
-        let strangers: Vec<String> =
-            hosts.iter().filter(|h| !self.hosts.state(h).asked_for_owed).cloned().collect();
+        let strangers: Vec<String> = hosts.iter().filter(|h| !self.hosts.state(h).asked_for_owed).cloned().collect();
         self.hosts.open_all(&strangers, may_come);
         let mut asked = Vec::new();
         for host in hosts {

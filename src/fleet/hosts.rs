@@ -214,7 +214,7 @@ fn open(connect: &dyn Connect, mode: Mode, host: &str, may_come: bool) -> Result
         match connect.connect(host, mode) {
             Err(LinkError::NotRunning { why, .. }) if mode == Mode::Check && may_come => {
                 let name = host.to_owned();
-                let why = format!("{host}: {why}, and changes to the cluster are predicted");
+                let why = format!("{why} yet, and the cluster is about to be changed");
                 return in_process(host, mode, move || Box::new(FutureHost { name, why }));
             }
             // A container that was just started needs a moment; nobody else is waited for.

@@ -6,3 +6,6 @@ mod terminal;
 
 pub use json::{Json, JsonLines};
 pub use terminal::{Style, Terminal};
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ pub struct Style {
     pub progress: bool,
     pub diff: bool,
     pub verbose: bool,
+    /// Columns of the terminal; words are wrapped to it. `None`: nothing is wrapped.
+    pub width: Option<usize>,
 }
 
 pub struct Terminal<W> {
@@ -31,6 +33,9 @@ pub struct Terminal<W> {
 /// Where the columns stand.
 const NAME_COLUMN: usize = 10;
 const HOSTS_COLUMN: usize = 64;
+/// Lines of a prediction's reasons that are shown unless `-v` asks for all.
+const REASON_LINES: usize = 2;
+const MORE: &str = " … (-v)";
 
 impl<W: Write> Terminal<W> {
     pub fn new(out: W, style: Style) -> Self {
@@ -102,9 +107,10 @@ impl<W: Write> Terminal<W> {
         }
     }
 
-    /// Whether only the fact is shown, not the words.
+    /// Whether only the fact is shown, not the words. The words of `debug` are what it is written for.
     fn quiet(&self, result: &TaskResult) -> bool {
-        matches!(result.outcome, Outcome::Ok | Outcome::Skipped) && !self.style.verbose
+        let said_on_purpose = result.kind == "debug" && result.outcome == Outcome::Ok;
+        matches!(result.outcome, Outcome::Ok | Outcome::Skipped) && !self.style.verbose && !said_on_purpose
     }
 
     fn group(&self, text: &mut String, result: &TaskResult, hosts: &[String]) {
@@ -123,7 +129,12 @@ impl<W: Write> Terminal<W> {
             self.indented(text, Paint::new(), &result.summary);
         }
         if let (Some(reason), false) = (&result.provisional_reason, quiet) {
-            self.indented(text, Paint::new().dimmed(), &format!("provisional: {reason}"));
+            let mut lines = self.wrapped(&format!("provisional: {reason}"));
+            if !self.style.verbose && lines.len() > REASON_LINES {
+                lines.truncate(REASON_LINES);
+                lines.last_mut().expect("just cut to a few").push_str(MORE);
+            }
+            self.lines(text, Paint::new().dimmed(), &lines);
         }
         for warning in &result.warnings {
             self.indented(text, AnsiColor::Yellow.on_default(), &format!("warning: {warning}"));
@@ -136,7 +147,7 @@ impl<W: Write> Terminal<W> {
                     Some(b'@') => AnsiColor::Cyan.on_default(),
                     _ => Paint::new(),
                 };
-                self.indented(text, paint, line);
+                self.lines(text, paint, &[line]);
             }
         }
         if result.ignored && matches!(result.outcome, Outcome::Failed | Outcome::Blocked) {
@@ -145,9 +156,23 @@ impl<W: Write> Terminal<W> {
     }
 
     fn indented(&self, text: &mut String, paint: Paint, words: &str) {
-        for line in words.lines() {
-            let _ = writeln!(text, "  {:NAME_COLUMN$}{}", "", self.paint(paint, line));
+        self.lines(text, paint, &self.wrapped(words));
+    }
+
+    fn lines(&self, text: &mut String, paint: Paint, lines: &[impl AsRef<str>]) {
+        for line in lines {
+            let _ = writeln!(text, "  {:NAME_COLUMN$}{}", "", self.paint(paint, line.as_ref()));
         }
+    }
+
+    /// Broken between words so that they fit beside the outcome; a long path or command stays whole, to be copied.
+    fn wrapped(&self, words: &str) -> Vec<String> {
+        let Some(width) = self.style.width else { return words.lines().map(str::to_owned).collect() };
+        let room = textwrap::Options::new(width.saturating_sub(NAME_COLUMN + 4 + MORE.len()).max(40))
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .word_separator(textwrap::WordSeparator::AsciiSpace);
+        words.lines().flat_map(|line| textwrap::wrap(line, &room)).map(|line| line.into_owned()).collect()
     }
 
     fn summary(&mut self, totals: &Totals, exit: u8, took_ms: u64) {
@@ -178,7 +203,8 @@ impl<W: Write> Terminal<W> {
             let _ = writeln!(text, "\n{}", self.paint(bold, "Needs you"));
             for result in &self.needs_a_person {
                 let first = result.summary.lines().next().unwrap_or_default();
-                let _ = writeln!(text, "  {} on {}: {first}  ({})", result.task, result.host, result.place);
+                let _ = writeln!(text, "  {} on {}  ({})", result.task, result.host, result.place);
+                self.indented(&mut text, Paint::new(), first);
             }
         }
         let _ = writeln!(text, "\n{}", self.verdict(totals, exit, took_ms));

@@ -68,7 +68,10 @@ pub fn compiled(expression: &str) -> Result<Arc<Expression<'static, 'static>>, E
 
 /// What went wrong, in one line, without the text of the template (its name is its text).
 pub fn explain(error: &Error) -> String {
-    let mut words = error.kind().to_string();
+    let mut words = match error.kind() {
+        minijinja::ErrorKind::OutOfFuel => format!("the template does not end: stopped after {FUEL} steps"),
+        kind => kind.to_string(),
+    };
     if let Some(detail) = error.detail() {
         words.push_str(": ");
         words.push_str(detail);
