@@ -304,6 +304,6 @@ fn a_decision_for_all_hosts_is_tried_again_until_it_holds() {
 "
     ));
     let on = |host: &str| run.results.iter().find(|r| r.host == host).unwrap().summary.as_str();
-    assert!(on("a").contains("after 2 tries"), "{:?}", run.results);
+    assert!(on("a").contains("after 3 tries"), "{:?}", run.results);
     assert!(!on("b").contains("tries"), "{:?}", run.results);
 }

@@ -277,6 +277,9 @@ pub fn registered(result: &HostResult) -> Json {
     data.entry("changed").or_insert(changed.into());
     data.entry("failed").or_insert(matches!(result.status, Status::Failed | Status::Blocked).into());
     data.entry("skipped").or_insert((result.status == Status::Skipped).into());
+    if result.unreachable.is_some() {
+        data.entry("unreachable").or_insert(true.into());
+    }
     data.entry("msg").or_insert(result.summary.clone().into());
     Json::Object(data)
 }

@@ -1,9 +1,10 @@
 //! The way through a play: tasks, blocks with rescue and always, includes, meta.
 
+use super::prepare::{Nth, loop_vars};
 use super::{Fleet, Flow};
 use crate::event::Event;
 use crate::fleet::render;
-use crate::playbook::{self, Block, Expr, Include, Included, Item, MetaAction, Play};
+use crate::playbook::{self, Block, Common, Expr, Include, Included, Item, MetaAction, Play};
 use crate::yaml::Node;
 use std::sync::Arc;
 
@@ -76,8 +77,9 @@ impl Fleet<'_> {
                         return (hosts, flow);
                     }
                 }
+                Item::Meta(_, common) if !self.selected(scene, &common.tags, None) => {}
                 Item::Meta(action, common) => {
-                    let asked = self.where_holds(scene, &common.when, &hosts);
+                    let asked = self.where_holds(scene, common, &hosts);
                     match action {
                         MetaAction::FlushHandlers => hosts = self.flush_handlers(scene, hosts),
                         MetaAction::EndPlay if !asked.is_empty() => return (hosts, Flow::EndPlay),
@@ -92,14 +94,26 @@ impl Fleet<'_> {
                                 self.hosts.state(host).failed = false;
                             }
                         }
+                        MetaAction::ClearFacts => {
+                            for host in &asked {
+                                self.hosts.forget_facts(host);
+                            }
+                        }
+                        MetaAction::ResetConnection => {
+                            for host in &asked {
+                                self.hosts.hang_up(host);
+                            }
+                        }
                         MetaAction::EndPlay | MetaAction::EndBatch | MetaAction::Noop => {}
                     }
                 }
             }
-            let fatal = scene.play.any_errors_fatal && entered.iter().any(|h| self.hosts.is_out(h));
-            if fatal && !scene.rescued {
-                self.note("stopped: a host failed and the play says any_errors_fatal");
-                return (Vec::new(), Flow::EndPlay);
+            if self.fatal {
+                for host in &entered {
+                    let state = self.hosts.state(host);
+                    state.failed = state.unreachable.is_none() && !state.ended;
+                }
+                return (Vec::new(), Flow::Go);
             }
         }
         (hosts, Flow::Go)
@@ -110,6 +124,8 @@ impl Fleet<'_> {
         let body = scene.inside(enclosure.clone(), !block.rescue.is_empty());
         let (mut fine, mut flow) = self.items(&body, &block.body, hosts.clone());
         let plain = scene.inside(enclosure, false);
+        // What is rescued is no longer fatal; `always` runs in any case.
+        let fatal = std::mem::take(&mut self.fatal) && block.rescue.is_empty();
         if !block.rescue.is_empty() {
             let failed: Vec<String> =
                 hosts.iter().filter(|h| !fine.contains(h) && self.hosts.state(h).failed).cloned().collect();
@@ -141,6 +157,7 @@ impl Fleet<'_> {
                 flow = always_flow;
             }
         }
+        self.fatal |= fatal;
         fine.sort_by_key(|h| hosts.iter().position(|x| x == h));
         (fine, flow)
     }
@@ -201,13 +218,13 @@ impl Fleet<'_> {
         include: &Include,
         host: &str,
     ) -> Result<Vec<(String, super::vars::Vars, Included)>, crate::diagnostic::Fault> {
-        let items = self.loop_items(scene, &include.common, host)?;
+        let items = Arc::new(self.loop_items(scene, &include.common, host)?);
+        let control = &include.common.loop_control;
+        let counted = control.extended || control.index_var.is_some();
         let mut plans = Vec::new();
-        for item in items {
-            let mut fixed = super::vars::Vars::new();
-            if let Some(item) = &item {
-                fixed.insert(include.common.loop_control.loop_var.clone(), item.clone());
-            }
+        for (index, item) in items.iter().enumerate() {
+            let nth = item.clone().map(|item| Nth { index, item, all: items.clone() });
+            let fixed = loop_vars(&include.common, nth);
             let scope = self.scope(scene, host, &include.common.vars, fixed.clone());
             let conditions = scene.chain.iter().flat_map(|e| &e.when).chain(&include.common.when);
             let conditions: Vec<Expr> = conditions.cloned().collect();
@@ -226,7 +243,14 @@ impl Fleet<'_> {
                     (what, name)
                 }
             };
-            let key = format!("{name}\0{}", item.map_or_else(String::new, |i| i.to_string()));
+            let key = format!(
+                "{name}\0{}",
+                item.as_ref().map_or_else(String::new, |i| if counted {
+                    format!("{index} {i}")
+                } else {
+                    i.to_string()
+                })
+            );
             plans.push((key, fixed, what));
         }
         Ok(plans)
@@ -262,11 +286,11 @@ impl Fleet<'_> {
     }
 
     /// The hosts on which the conditions hold; one that cannot be evaluated does not.
-    fn where_holds(&mut self, scene: &Scene<'_>, when: &[Expr], hosts: &[String]) -> Vec<String> {
+    fn where_holds(&mut self, scene: &Scene<'_>, common: &Common, hosts: &[String]) -> Vec<String> {
         let mut asked = Vec::new();
         for host in hosts {
-            let scope = self.scope(scene, host, &[], Default::default());
-            if render::holds(when, &scope.value()).unwrap_or(false) {
+            let scope = self.scope(scene, host, &common.vars, Default::default());
+            if render::holds(&common.when, &scope.value()).unwrap_or(false) {
                 asked.push(host.clone());
             }
         }

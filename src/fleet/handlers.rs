@@ -89,6 +89,20 @@ impl Fleet<'_> {
         hosts
     }
 
+    /// The flush at the end of a play. With `force_handlers` those who failed run theirs, too, and stay failed.
+    pub(super) fn last_flush(&mut self, scene: &Scene<'_>, all: &[String], fine: Vec<String>) {
+        let forced = scene.play.force_handlers;
+        let failed: Vec<String> = all.iter().filter(|h| forced && self.hosts.state(h).failed).cloned().collect();
+        for host in &failed {
+            self.hosts.state(host).failed = false;
+        }
+        let due = all.iter().filter(|host| fine.contains(host) || failed.contains(host)).cloned().collect();
+        self.flush_handlers(scene, due);
+        for host in &failed {
+            self.hosts.state(host).failed = true;
+        }
+    }
+
     /// Takes back what was noted for a change that `changed_when` says was none; what was owed before stays.
     pub(super) fn forgive(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str) {
         for handler in self.resolve_notify(scene, def) {

@@ -117,6 +117,23 @@ impl<'a> Hosts<'a> {
         Arc::make_mut(&mut known.found).insert(name.to_owned(), value);
     }
 
+    /// `meta: clear_facts`: what was gathered is gathered anew when something asks for it.
+    pub fn forget_facts(&mut self, host: &str) {
+        self.state(host).has_facts = false;
+        let mut all = self.known.all.write().expect("no panic while holding");
+        if let Some(known) = all.get_mut(host) {
+            let gathered = |name: &str| name.starts_with("ansible_") || name == "pve_version";
+            Arc::make_mut(&mut known.found).retain(|name, _| !gathered(name));
+        }
+    }
+
+    /// `meta: reset_connection`. A check keeps its link, which holds what was predicted so far.
+    pub fn hang_up(&mut self, host: &str) {
+        if self.mode == Mode::Apply {
+            self.links.remove(host);
+        }
+    }
+
     /// The layers of a host's given variables, and the found ones.
     pub fn vars(&mut self, host: &str, inventory: &Inventory) -> ([Layer; 2], Arc<Vars>) {
         if let Some(known) = self.known.all.read().expect("no panic while holding").get(host)

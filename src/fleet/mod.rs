@@ -56,6 +56,10 @@ pub struct Fleet<'a> {
     started: bool,
     /// Check: something on the cluster is only predicted, so that a container may be about to exist.
     cluster_changes: bool,
+    /// Hosts that were lost, where the task does not ignore that.
+    lost: usize,
+    /// A task failed that says `any_errors_fatal`: nobody goes on until something rescues them.
+    fatal: bool,
     owed: BTreeSet<(String, String)>,
     cache: prepare::Cache,
 }
@@ -92,6 +96,8 @@ impl<'a> Fleet<'a> {
             failures: 0,
             started: options.start_at_task.is_none(),
             cluster_changes: false,
+            lost: 0,
+            fatal: false,
             owed: BTreeSet::new(),
             cache: prepare::Cache::default(),
         }
@@ -126,7 +132,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn exit(&self) -> u8 {
-        if self.totals.unreachable > 0 {
+        if self.lost > 0 {
             exit::UNREACHABLE
         } else if self.failures > 0 {
             exit::FAILED
@@ -172,9 +178,15 @@ impl<'a> Fleet<'a> {
             self.collect_owed(&batch);
             let scene =
                 flow::Scene { play, all: &all, chain: Vec::new(), rescued: false, handler: false, passing: false };
+            if play.gather_facts == Some(true) {
+                for host in &batch {
+                    self.gather_facts(host);
+                }
+            }
             let (left, flow) = self.items(&scene, &play.tasks, batch);
-            let left = self.flush_handlers(&scene, left);
-            drop(left);
+            let fatal = std::mem::take(&mut self.fatal);
+            self.last_flush(&scene, &started, left);
+            self.fatal = false;
             let failed = started.iter().filter(|h| self.hosts.is_out(h)).count();
             survivors += started.len() - failed;
             let started = started.len();
@@ -182,8 +194,8 @@ impl<'a> Fleet<'a> {
             if flow == Flow::EndPlay && failed < started {
                 return true;
             }
-            if failed == started || too_many || (failed > 0 && play.any_errors_fatal) {
-                return survivors > 0 && !too_many && !play.any_errors_fatal;
+            if failed == started || too_many || fatal {
+                return survivors > 0 && !too_many && !fatal;
             }
         }
         true
@@ -194,6 +206,7 @@ impl<'a> Fleet<'a> {
         if matches!(result.outcome, Outcome::Failed | Outcome::Blocked) && !result.ignored {
             self.failures += 1;
         }
+        self.lost += usize::from(result.outcome == Outcome::Unreachable && !result.ignored);
         self.reporter.event(&Event::Result(result));
     }
 

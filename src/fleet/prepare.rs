@@ -136,13 +136,7 @@ impl Fleet<'_> {
     }
 
     /// Conditions, rendering, decoding, resolving; facts are gathered when something asks for them.
-    pub(super) fn prepare(
-        &mut self,
-        scene: &Scene<'_>,
-        def: &TaskDef,
-        host: &str,
-        item: Option<(usize, Value)>,
-    ) -> Prepared {
+    pub(super) fn prepare(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str, item: Option<Nth>) -> Prepared {
         let conditions: Vec<Expr> = scene.chain.iter().flat_map(|e| &e.when).chain(&def.common.when).cloned().collect();
         let literal = render::is_static(&def.args);
         if conditions.is_empty()
@@ -240,13 +234,43 @@ impl Fleet<'_> {
     }
 }
 
-pub fn loop_vars(common: &Common, item: Option<(usize, Value)>) -> Vars {
+/// An item of a loop, with its place among all of them.
+#[derive(Debug, Clone)]
+pub struct Nth {
+    pub index: usize,
+    pub item: Value,
+    pub all: Arc<Vec<Option<Value>>>,
+}
+
+pub fn loop_vars(common: &Common, item: Option<Nth>) -> Vars {
     let mut fixed = Vars::new();
-    if let Some((index, item)) = item {
-        fixed.insert(common.loop_control.loop_var.clone(), item);
+    if let Some(nth) = item {
         if let Some(name) = &common.loop_control.index_var {
-            fixed.insert(name.clone(), index.into());
+            fixed.insert(name.clone(), nth.index.into());
         }
+        if common.loop_control.extended {
+            fixed.insert("ansible_loop".into(), extended(&nth));
+        }
+        fixed.insert(common.loop_control.loop_var.clone(), nth.item);
     }
     fixed
+}
+
+/// `ansible_loop`, as Ansible describes it.
+fn extended(nth: &Nth) -> Value {
+    let all: Vec<Value> = nth.all.iter().flatten().cloned().collect();
+    let (index, length) = (nth.index, all.len());
+    let mut vars = Vars::from([
+        ("index".to_owned(), (index + 1).into()),
+        ("index0".to_owned(), index.into()),
+        ("revindex".to_owned(), (length - index).into()),
+        ("revindex0".to_owned(), (length - index - 1).into()),
+        ("first".to_owned(), (index == 0).into()),
+        ("last".to_owned(), (index + 1 == length).into()),
+        ("length".to_owned(), length.into()),
+    ]);
+    vars.extend(index.checked_sub(1).and_then(|before| all.get(before)).map(|v| ("previtem".to_owned(), v.clone())));
+    vars.extend(all.get(index + 1).map(|v| ("nextitem".to_owned(), v.clone())));
+    vars.insert("allitems".to_owned(), all.into());
+    Value::from_object(vars)
 }

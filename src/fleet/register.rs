@@ -13,13 +13,13 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 impl Fleet<'_> {
-    pub(super) fn item_label(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str, item: &Value) -> String {
+    pub(super) fn item_label(&mut self, scene: &Scene<'_>, def: &TaskDef, lane: &Lane, item: &Value) -> String {
         if def.common.no_log {
             return "(hidden)".into();
         }
         if let Some(label) = &def.common.loop_control.label {
-            let fixed = loop_vars(&def.common, Some((0, item.clone())));
-            let scope = self.scope(scene, host, &def.common.vars, fixed);
+            let fixed = loop_vars(&def.common, lane.nth(lane.results.len()));
+            let scope = self.scope(scene, &lane.host, &def.common.vars, fixed);
             if let Ok(value) = super::vars::to_value(label, &scope.value()) {
                 return value.to_string();
             }

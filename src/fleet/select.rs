@@ -8,19 +8,18 @@ use crate::template;
 
 impl Fleet<'_> {
     /// Tags and `--start-at-task`.
-    pub(super) fn selected(&mut self, scene: &Scene<'_>, def: &TaskDef) -> bool {
+    pub(super) fn selected(&mut self, scene: &Scene<'_>, own: &[String], name: Option<&str>) -> bool {
         if scene.handler {
             return true;
         }
         if !self.started {
             match &self.options.start_at_task {
-                Some(name) if *name == def.name => self.started = true,
+                Some(wanted) if name == Some(wanted) => self.started = true,
                 _ => return false,
             }
         }
         let inherited = scene.chain.iter().flat_map(|e| &e.tags);
-        let tags: Vec<&str> =
-            def.common.tags.iter().chain(inherited).chain(&scene.play.tags).map(String::as_str).collect();
+        let tags: Vec<&str> = own.iter().chain(inherited).chain(&scene.play.tags).map(String::as_str).collect();
         selected_by_tags(&tags, self.options)
     }
 

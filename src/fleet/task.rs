@@ -1,7 +1,7 @@
 //! One task on many hosts: loops, retries, results.
 
 use super::flow::Scene;
-use super::prepare::{Prepared, loop_vars};
+use super::prepare::{Nth, Prepared, loop_vars};
 use super::vars::Vars;
 use super::{Fleet, Mode, together};
 use crate::event::{Event, Outcome, TaskResult};
@@ -12,6 +12,7 @@ use crate::tasks::cluster::CLUSTER;
 use crate::tasks::{AnyTask, Touches};
 use crate::wire::{HostResult, Request, Response, Status, WireTask};
 use minijinja::value::Value;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One host's way through one task.
@@ -19,15 +20,24 @@ pub(super) struct Lane {
     pub host: String,
     /// Where the task really runs (`delegate_to`).
     pub target: String,
-    items: Vec<Option<Value>>,
+    items: Arc<Vec<Option<Value>>>,
     pub(super) results: Vec<(Option<Value>, HostResult)>,
+    /// The host was lost, and the task ignores that: later tasks try it again.
+    let_go: bool,
+}
+
+impl Lane {
+    pub(super) fn nth(&self, index: usize) -> Option<Nth> {
+        let item = self.items[index].clone()?;
+        Some(Nth { index, item, all: self.items.clone() })
+    }
 }
 
 impl Fleet<'_> {
     /// Runs a task on hosts; returns the hosts that are still fine.
     pub(super) fn task(&mut self, scene: &Scene<'_>, def: &TaskDef, hosts: Vec<String>) -> Vec<String> {
         let hosts: Vec<String> = hosts.into_iter().filter(|h| !self.hosts.state(h).ended).collect();
-        if hosts.is_empty() || !self.selected(scene, def) {
+        if hosts.is_empty() || !self.selected(scene, &def.common.tags, Some(&def.name)) {
             return hosts;
         }
         let name = self.task_name(scene, def, &hosts[0]);
@@ -60,9 +70,14 @@ impl Fleet<'_> {
                 }
             }
         }
-        let everybody = once && !failed.is_empty();
+        let fatal = def.common.any_errors_fatal && !failed.is_empty();
+        if fatal {
+            self.fatal = true;
+            self.note(format!("nobody goes on: `{name}` did not succeed everywhere and says any_errors_fatal"));
+        }
+        let everybody = (once || fatal) && !failed.is_empty();
         if everybody {
-            // What had to happen once for all did not: nobody goes on, and a rescue sees everybody.
+            // What had to happen once, or for all, did not: nobody goes on, and a rescue sees everybody.
             for host in &hosts {
                 let state = self.hosts.state(host);
                 state.failed = state.unreachable.is_none();
@@ -75,9 +90,15 @@ impl Fleet<'_> {
     fn each(&mut self, scene: &Scene<'_>, def: &TaskDef, name: &str, hosts: &[String]) -> Vec<String> {
         let mut lanes: Vec<Lane> = Vec::new();
         for host in hosts {
-            let mut lane = Lane { host: host.clone(), target: host.clone(), items: vec![None], results: Vec::new() };
+            let mut lane = Lane {
+                host: host.clone(),
+                target: host.clone(),
+                items: Arc::new(vec![None]),
+                results: Vec::new(),
+                let_go: false,
+            };
             if let Err(refusal) = self.enter(scene, def, &mut lane) {
-                lane.items.clear();
+                lane.items = Arc::default();
                 let result = self.outcome(scene, def, host, &refusal);
                 self.end_item(scene, def, name, &mut lane, None, refusal, result);
             }
@@ -92,7 +113,7 @@ impl Fleet<'_> {
         }
         let mut failed = Vec::new();
         for lane in &mut lanes {
-            if self.leave(def, lane) && !def.common.ignore_errors {
+            if self.leave(def, lane) && !def.common.ignore_errors && !lane.let_go {
                 // A host that was lost is no failure that a rescue could mend.
                 let state = self.hosts.state(&lane.host);
                 state.failed = state.unreachable.is_none();
@@ -120,7 +141,7 @@ impl Fleet<'_> {
                 result.predicted = true;
                 return Err(result);
             }
-            lane.items = items.map_err(|fault| wrong(self, fault))?;
+            lane.items = Arc::new(items.map_err(|fault| wrong(self, fault))?);
         }
         if let Some(node) = &def.common.delegate_to {
             let scope = self.scope(scene, &lane.host, &def.common.vars, Vars::new());
@@ -135,14 +156,14 @@ impl Fleet<'_> {
     /// One loop item on all lanes that have it, with retries.
     fn round(&mut self, scene: &Scene<'_>, def: &TaskDef, name: &str, lanes: &mut [Lane], round: usize) {
         let mut open: Vec<usize> = (0..lanes.len()).filter(|at| lanes[*at].items.len() > round).collect();
-        let tries = if def.common.until.is_some() && self.mode == Mode::Apply { def.common.retries.max(1) } else { 1 };
+        let tries = if self.mode == Mode::Apply { 1 + def.common.retries() } else { 1 };
         for attempt in 1..=tries {
             let answers = self.ask(scene, def, name, lanes, &open, round);
             let mut again = Vec::new();
             for (at, mut answer, took) in answers {
                 let lane = &mut lanes[at];
                 let item = lane.items[round].clone();
-                let fixed = loop_vars(&def.common, item.clone().map(|i| (round, i)));
+                let fixed = loop_vars(&def.common, lane.nth(round));
                 let before = answer.status;
                 if answer.status != Status::Skipped {
                     self.overrule(scene, def, &lane.host, &fixed, &mut answer);
@@ -166,7 +187,8 @@ impl Fleet<'_> {
                 }
                 if tries > 1 && !self.until_holds(scene, def, &lane.host, &fixed, &answer) {
                     answer.status = Status::Failed;
-                    answer.summary = format!("`until` does not hold after {tries} tries; last: {}", answer.summary);
+                    let what = if def.common.until.is_some() { "`until` does not hold" } else { "not done" };
+                    answer.summary = format!("{what} after {tries} tries; last: {}", answer.summary);
                 }
                 let mut result = self.outcome(scene, def, &lane.host, &answer);
                 result.took_ms = took.as_millis() as u64;
@@ -195,7 +217,7 @@ impl Fleet<'_> {
         let mut shared = together::Shared::new();
         for at in open.iter().copied() {
             let lane = &lanes[at];
-            let item = lane.items[round].clone().map(|i| (round, i));
+            let item = lane.nth(round);
             let since = Instant::now();
             let ready = match self.prepare(scene, def, &lane.host, item) {
                 Prepared::Ready(ready) => ready,
@@ -274,11 +296,14 @@ impl Fleet<'_> {
 
     pub(super) fn lost(&mut self, host: &str, error: &LinkError) -> HostResult {
         self.hosts.lose(host, error);
-        HostResult { outright: true, ..HostResult::new(Status::Failed, error.to_string()) }
+        let unreachable = Some(error.to_string());
+        HostResult { outright: true, unreachable, ..HostResult::new(Status::Failed, error.to_string()) }
     }
 
     fn until_holds(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str, fixed: &Vars, answer: &HostResult) -> bool {
-        let Some(until) = &def.common.until else { return true };
+        let Some(until) = &def.common.until else {
+            return !matches!(answer.status, Status::Failed | Status::Blocked);
+        };
         let mut fixed = fixed.clone();
         if let Some(register) = &def.common.register {
             fixed.insert(register.clone(), self.result_value(&def.name, answer));
@@ -302,11 +327,15 @@ impl Fleet<'_> {
         if self.hosts.state(&lane.target).unreachable.is_some() {
             result.outcome = Outcome::Unreachable;
             result.ignored = def.common.ignore_unreachable;
+            if def.common.ignore_unreachable {
+                lane.let_go = true;
+                self.hosts.state(&lane.target).unreachable = None;
+            }
         }
         let on_cluster = lane.target == CLUSTER || def.kind.touches == Touches::Cluster;
         self.cluster_changes |= on_cluster && matches!(result.outcome, Outcome::Drifted | Outcome::Changed);
         if let Some(item) = &item {
-            result.item = Some(self.item_label(scene, def, &lane.host, item));
+            result.item = Some(self.item_label(scene, def, lane, item));
         }
         if matches!(answer.status, Status::Changed | Status::Drifted) || answer.touched {
             for handler in self.resolve_notify(scene, def) {

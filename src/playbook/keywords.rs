@@ -37,7 +37,7 @@ use Takes::{
 
 /// Said by plays, and by tasks, blocks and includes.
 pub const SHARED: &[Word] = &[
-    ("any_errors_fatal", Bool, "A failure on one host ends the play on all hosts."),
+    ("any_errors_fatal", Bool, "A failure on one host ends the play on all hosts, unless a `rescue` around it sees to it."),
     ("become", Bool, "Accepted and without effect: tasks run as root already."),
     ("become_user", Text, "`root`; other users are refused."),
     ("check_mode", Bool, "`true`: only look, also in an apply."),
@@ -87,8 +87,8 @@ pub const TASK: &[Word] = &[
     ("changed_when", Condition, "Counts as changed only if this holds."),
     ("failed_when", Condition, "Counts as failed only if this holds."),
     ("until", Condition, "Try again until this holds."),
-    ("retries", Number, "How often to try again, with `until` (3)."),
-    ("delay", Number, "Seconds between tries, with `until` (5)."),
+    ("retries", Number, "How often to try again: until `until` holds (3), or without it until it does not fail."),
+    ("delay", Number, "Seconds between tries (5)."),
     ("delegate_to", Text, "Run on this host instead, with the variables of the play's host."),
     ("args", Args, "Fields of the kind beside a bare string: `command: touch /x` with `args: {creates: /x}`."),
 ];
@@ -116,6 +116,8 @@ pub const META: &[(&str, &str)] = &[
     ("end_batch", "End it for the hosts of this batch (`serial`)."),
     ("end_host", "End it for this host."),
     ("clear_host_errors", "Take failed hosts in again."),
+    ("clear_facts", "Gather facts anew when something uses them."),
+    ("reset_connection", "Connect anew."),
     ("noop", "Nothing."),
 ];
 

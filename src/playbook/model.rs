@@ -35,7 +35,6 @@ pub struct Play {
     pub handlers: Vec<TaskDef>,
     pub tags: Vec<String>,
     pub serial: Option<Serial>,
-    pub any_errors_fatal: bool,
     pub gather_facts: Option<bool>,
     /// The play stops when more than this share of the hosts of a batch has failed.
     pub max_fail_percentage: Option<u32>,
@@ -72,6 +71,8 @@ pub enum MetaAction {
     EndBatch,
     EndHost,
     ClearHostErrors,
+    ClearFacts,
+    ResetConnection,
     Noop,
 }
 
@@ -154,8 +155,8 @@ pub struct Common {
     pub changed_when: Option<Vec<Expr>>,
     pub failed_when: Option<Vec<Expr>>,
     pub until: Option<Vec<Expr>>,
-    /// Counts only with `until`.
-    pub retries: u32,
+    /// More tries after the first. Without `until`: until it did not fail.
+    pub retries: Option<u32>,
     pub delay_s: u64,
     pub run_once: bool,
     pub delegate_to: Option<Node>,
@@ -188,7 +189,7 @@ impl Default for Common {
             changed_when: None,
             failed_when: None,
             until: None,
-            retries: 3,
+            retries: None,
             delay_s: 5,
             run_once: false,
             delegate_to: None,
@@ -202,6 +203,13 @@ impl Default for Common {
             throttle: None,
             timeout_s: None,
         }
+    }
+}
+
+impl Common {
+    /// How often it is tried again: as Ansible, 3 times with `until` alone.
+    pub fn retries(&self) -> u32 {
+        self.retries.unwrap_or(if self.until.is_some() { 3 } else { 0 })
     }
 }
 

@@ -89,7 +89,6 @@ impl Loader<'_> {
             handlers: Vec::new(),
             tags: Vec::new(),
             serial: None,
-            any_errors_fatal: false,
             gather_facts: None,
             max_fail_percentage: None,
             force_handlers: false,
@@ -111,7 +110,6 @@ impl Loader<'_> {
             let hosts: Vec<&str> = play.hosts.iter().map(|(pattern, _)| pattern.as_str()).collect();
             play.name = hosts.join(", ");
         }
-        play.any_errors_fatal = common.any_errors_fatal;
         play.tags = common.tags.clone();
         self.sections(&mut play, &common, node, at);
         Some(play)
@@ -216,7 +214,11 @@ impl Loader<'_> {
     }
 
     fn sections(&mut self, play: &mut Play, common: &Common, node: &Node, at: &At) {
-        let flush = || Item::Meta(MetaAction::FlushHandlers, Box::default());
+        // As Ansible: the flush after a section happens whatever tags are chosen.
+        let flush = || {
+            let common = Common { tags: vec!["always".to_owned()], ..Common::default() };
+            Item::Meta(MetaAction::FlushHandlers, Box::new(common))
+        };
         let section = |loader: &mut Self, name: &str| match node.get(name) {
             Some(list) => loader.tasks(list, at, common),
             None => Vec::new(),

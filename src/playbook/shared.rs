@@ -30,14 +30,23 @@ impl Loader<'_> {
             "notify" => common.notify = self.words(value, false),
             "listen" => common.listen = self.words(value, false).into_iter().map(|(word, _)| word).collect(),
             "vars" => common.vars = self.variables(value),
-            "retries" => common.retries = self.number(value).unwrap_or(common.retries),
+            "retries" => common.retries = self.number(value),
             "delay" => common.delay_s = self.number(value).unwrap_or(common.delay_s),
             "delegate_to" => {
                 if self.text(value).is_some() {
                     common.delegate_to = Some(value.clone());
                 }
             }
-            "delegate_facts" => drop(self.flag(value)),
+            "delegate_facts" => {
+                if self.flag(value) == Some(true) {
+                    let fault = Fault::new(key.span, "`delegate_facts` is not supported");
+                    self.fault(
+                        fault
+                            .label("facts and results belong to the host of the play")
+                            .help("leave it out; what was found is in `hostvars` of the host that delegated"),
+                    );
+                }
+            }
             "become" | "become_user" => self.become_root(key, value),
             word => return self.shared_word(common, word, value),
         }

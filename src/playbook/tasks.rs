@@ -179,6 +179,7 @@ impl Loader<'_> {
             }
             "meta" => {
                 let action = self.meta(value)?;
+                self.only_when(node);
                 Some(Item::Meta(action, Box::new(common)))
             }
             _ => self.inclusion(word, key, value, name, common, at),
@@ -194,16 +195,32 @@ impl Loader<'_> {
             ("end_host", MetaAction::EndHost),
             ("clear_host_errors", MetaAction::ClearHostErrors),
             ("noop", MetaAction::Noop),
-            ("clear_facts", MetaAction::Noop),
+            ("clear_facts", MetaAction::ClearFacts),
+            ("reset_connection", MetaAction::ResetConnection),
             ("refresh_inventory", MetaAction::Noop),
-            ("reset_connection", MetaAction::Noop),
         ];
         let found = known.iter().find(|(name, _)| *name == text).map(|(_, action)| *action);
+        if text == "refresh_inventory" {
+            let fault = Fault::new(value.span, "`refresh_inventory` has no effect");
+            self.fault(fault.label("the inventory is read once, at the beginning").warning());
+        }
         if found.is_none() {
             let fault = Fault::new(value.span, format!("unknown value `{text}`")).label("not an action of `meta`");
             self.fault(fault.hint(did_you_mean(&text, known.map(|(name, _)| name))));
         }
         found
+    }
+
+    /// `meta` is about the run: whether it happens is all that can be said beside it.
+    fn only_when(&mut self, node: &Node) {
+        let known = ["name", "when", "tags", "run_once", "vars", "meta", "ansible.builtin.meta"];
+        for (key, _) in node.entries().unwrap_or_default() {
+            let word = key.as_str().unwrap_or_default();
+            if KEYWORDS.contains(&word) && !known.contains(&word) {
+                let fault = Fault::new(key.span, format!("`meta` cannot have `{word}`"));
+                self.fault(fault.help("`when` and `tags` say whether it happens"));
+            }
+        }
     }
 
     /// What only a task can do stands on a block or include: Ansible refuses it, too.

@@ -70,7 +70,7 @@ fn words_of_a_task() {
     assert_eq!(common.loop_control.index_var.as_deref(), Some("n"));
     assert_eq!(common.loop_control.pause_s, 1);
     assert_eq!(common.register.as_deref(), Some("out"));
-    assert_eq!((common.retries, common.delay_s), (7, 1));
+    assert_eq!((common.retries, common.delay_s), (Some(7), 1));
     assert_eq!(common.changed_when.as_ref().map(|exprs| exprs[0].text.as_str()), Some("false"));
     assert_eq!(common.tags, ["x", "y"]);
     assert!(common.no_log);
