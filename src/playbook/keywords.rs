@@ -37,7 +37,11 @@ use Takes::{
 
 /// Said by plays, and by tasks, blocks and includes.
 pub const SHARED: &[Word] = &[
-    ("any_errors_fatal", Bool, "A failure on one host ends the play on all hosts, unless a `rescue` around it sees to it."),
+    (
+        "any_errors_fatal",
+        Bool,
+        "A failure on one host ends the play on all hosts, unless a `rescue` around it sees to it.",
+    ),
     ("become", Bool, "Accepted and without effect: tasks run as root already."),
     ("become_user", Text, "`root`; other users are refused."),
     ("check_mode", Bool, "`true`: only look, also in an apply."),
