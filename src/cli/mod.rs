@@ -3,6 +3,7 @@
 mod completions;
 mod explain;
 mod ground;
+mod hook;
 mod lab;
 mod load;
 mod run;
@@ -30,6 +31,8 @@ enum Command {
     Check(run::Args),
     /// Converge, then look again
     Apply(run::Args),
+    /// The container hookscript: whether DRBD lets a container start here, and whether it was let go
+    Hook(hook::Args),
     /// Documentation of the task kinds, with a working example each
     Explain(explain::Args),
     /// JSON Schema of playbooks, for editors
@@ -53,6 +56,10 @@ enum Output {
 }
 
 pub fn main() -> ExitCode {
+    // A container waits for this one: no parser, no log, no runtime.
+    if let Some(code) = hook::quick() {
+        return ExitCode::from(code);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -67,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => run::run(&args, crate::event::Mode::Check),
         Command::Apply(args) => run::run(&args, crate::event::Mode::Apply),
+        Command::Hook(args) => hook::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
         Command::Lab(args) => lab::run(&args),

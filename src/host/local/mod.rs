@@ -33,18 +33,31 @@ pub struct Local {
     paths: Paths,
     owners: Owners,
     programs: Option<Programs>,
+    output_limit: usize,
 }
 
 impl Local {
     pub fn this_machine(name: impl Into<String>) -> Self {
-        Self { name: name.into(), paths: Paths::machine(), owners: Owners::of_machine(), programs: None }
+        Self {
+            name: name.into(),
+            paths: Paths::machine(),
+            owners: Owners::of_machine(),
+            programs: None,
+            output_limit: run::OUTPUT_LIMIT,
+        }
     }
 
     /// A directory that stands for a machine. It has no programs until [`Local::with_programs`]. Owners are
     /// remembered in `DIR/.owners`, not set: that works without being root and never gives files away.
     pub fn rooted(name: impl Into<String>, dir: impl Into<std::path::PathBuf>) -> Self {
         let dir = dir.into();
-        Self { name: name.into(), owners: Owners::of_root(&dir), paths: Paths::rooted(dir), programs: None }
+        Self {
+            name: name.into(),
+            owners: Owners::of_root(&dir),
+            paths: Paths::rooted(dir),
+            programs: None,
+            output_limit: run::OUTPUT_LIMIT,
+        }
     }
 
     /// The stand-ins for a rooted directory's programs; on this machine they replace the real ones.
@@ -53,9 +66,15 @@ impl Local {
         self
     }
 
+    /// Keeps at most this much of each output of a program (bytes); a question with a longer answer is not answered.
+    pub fn with_output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
+        self
+    }
+
     fn run(&self, call: &run::Call<'_>) -> Result<Output, LookError> {
         if self.paths.is_machine() && self.programs.is_none() {
-            return run::run(call);
+            return run::run(call, self.output_limit);
         }
         let answer = self.programs.as_ref().and_then(|programs| programs(call.argv, call.stdin));
         answer.ok_or_else(|| LookError::NoProgram { program: call.argv.first().cloned().unwrap_or_default() })

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// root's search path on Debian; that of an SSH or cron session lacks the sbin directories.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Kept of each output stream (bytes).
-const OUTPUT_LIMIT: usize = 16 << 20;
+pub const OUTPUT_LIMIT: usize = 16 << 20;
 /// How long the pipes may stay open after the program ended: a daemon it started may hold them for ever.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -29,7 +29,7 @@ pub struct Call<'a> {
     pub whole_output: bool,
 }
 
-pub fn run(call: &Call<'_>) -> Result<Output, LookError> {
+pub fn run(call: &Call<'_>, limit: usize) -> Result<Output, LookError> {
     let line = call.argv.join(" ");
     let cannot = |why: String| LookError::cannot_tell(format!("`{line}`"), why);
     let Some((program, args)) = call.argv.split_first() else { return Err(cannot("there is no program".into())) };
@@ -51,8 +51,8 @@ pub fn run(call: &Call<'_>) -> Result<Output, LookError> {
         _ => cannot(e.to_string()),
     })?;
     feed(&mut child, call.stdin);
-    let stdout = child.stdout.take().map(Collected::from).expect("piped above");
-    let stderr = child.stderr.take().map(Collected::from).expect("piped above");
+    let stdout = child.stdout.take().map(|pipe| Collected::of(pipe, limit)).expect("piped above");
+    let stderr = child.stderr.take().map(|pipe| Collected::of(pipe, limit)).expect("piped above");
 
     let Some(status) = wait(&mut child, call.timeout).map_err(|e| cannot(e.to_string()))? else {
         kill(&mut child);
@@ -63,9 +63,9 @@ pub fn run(call: &Call<'_>) -> Result<Output, LookError> {
     let (mut stderr, cut_err) = stderr.take_until(drained_at);
     if cut_out || cut_err {
         if call.whole_output {
-            return Err(cannot("it wrote more than 16 MiB".into()));
+            return Err(cannot(format!("it wrote more than {} MiB", limit >> 20)));
         }
-        stderr.push_str("\n[output beyond 16 MiB was dropped]");
+        stderr.push_str(&format!("\n[output beyond {} MiB was dropped]", limit >> 20));
     }
     Ok(Output { rc: code(status), stdout, stderr })
 }
@@ -124,8 +124,8 @@ struct Collected {
     ended: Receiver<()>,
 }
 
-impl<R: Read + Send + 'static> From<R> for Collected {
-    fn from(mut pipe: R) -> Self {
+impl Collected {
+    fn of(mut pipe: impl Read + Send + 'static, limit: usize) -> Self {
         let bytes = Arc::new(Mutex::new((Vec::new(), false)));
         let (end, ended) = channel::<()>();
         let shared = Arc::clone(&bytes);
@@ -137,7 +137,7 @@ impl<R: Read + Send + 'static> From<R> for Collected {
                     Ok(0) => break,
                     Ok(n) => {
                         let Ok(mut kept) = shared.lock() else { break };
-                        let room = OUTPUT_LIMIT.saturating_sub(kept.0.len()).min(n);
+                        let room = limit.saturating_sub(kept.0.len()).min(n);
                         kept.0.extend_from_slice(&chunk[..room]);
                         kept.1 |= room < n;
                     }
