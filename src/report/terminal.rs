@@ -201,14 +201,30 @@ impl<W: Write> Terminal<W> {
         }
         if !self.needs_a_person.is_empty() {
             let _ = writeln!(text, "\n{}", self.paint(bold, "Needs you"));
-            for result in &self.needs_a_person {
-                let first = result.summary.lines().next().unwrap_or_default();
-                let _ = writeln!(text, "  {} on {}  ({})", result.task, result.host, result.place);
-                self.indented(&mut text, Paint::new(), first);
+            for (task, place, hosts, words) in self.needs() {
+                let _ = writeln!(text, "  {task} on {}  ({place})", hosts.join(" "));
+                self.indented(&mut text, Paint::new(), words);
             }
         }
         let _ = writeln!(text, "\n{}", self.verdict(totals, exit, took_ms));
         self.print(&text);
+    }
+
+    /// What went wrong, once: task, place, hosts, and the first sentence. The rest stands at the task.
+    fn needs(&self) -> Vec<(&str, &str, Vec<&str>, &str)> {
+        let mut all: Vec<(&str, &str, Vec<&str>, &str)> = Vec::new();
+        for result in &self.needs_a_person {
+            let line = result.summary.lines().next().unwrap_or_default();
+            let sentence = line.find(". ").map_or(line, |end| &line[..=end]);
+            let same = all.iter_mut().find(|(task, place, _, words)| {
+                (*task, *place, *words) == (result.task.as_str(), result.place.as_str(), sentence)
+            });
+            match same {
+                Some((_, _, hosts, _)) => hosts.push(&result.host),
+                None => all.push((&result.task, &result.place, vec![&result.host], sentence)),
+            }
+        }
+        all
     }
 
     /// The last line: what it all means, and what to do now.
