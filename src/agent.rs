@@ -4,8 +4,15 @@ use crate::engine::{self, Terms, journal};
 use crate::event::Mode;
 use crate::host::{Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{AnyTask, registry};
-use crate::wire::{HostResult, Request, Response, WireTask, read_frame, write_frame};
+use crate::wire::{HostResult, Numbered, Request, Response, WireTask, read_frame, write_frame};
 use std::io::{self, BufRead, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How often an agent that works on a request says that it lives.
+pub const BEAT: Duration = Duration::from_secs(10);
 
 /// What the agent stands on: a preview that cannot change anything, or the host itself.
 enum Ground {
@@ -14,29 +21,84 @@ enum Ground {
 }
 
 /// Serves one link until its end. `host` is this machine, a rooted directory, a lab node, …
-pub fn serve(input: &mut impl BufRead, output: &mut impl Write, host: Box<dyn Host>) -> io::Result<()> {
-    let Some(Request::Hello { mode, .. }) = read_frame(input, &mut |_| {})? else {
+pub fn serve(input: &mut impl BufRead, output: &mut (impl Write + Send), host: Box<dyn Host>) -> io::Result<()> {
+    serve_beating(input, output, host, BEAT)
+}
+
+/// [`serve`] with another time between two signs of life.
+pub fn serve_beating(
+    input: &mut impl BufRead,
+    output: &mut (impl Write + Send),
+    host: Box<dyn Host>,
+    beat: Duration,
+) -> io::Result<()> {
+    let voice = Voice { output: Mutex::new(output), working_on: AtomicU64::new(IDLE) };
+    std::thread::scope(|scope| {
+        // Dropped at the end, also by a panic; that ends the beating.
+        let (alive, ended) = channel::<()>();
+        let voice = &voice;
+        let beats = move || {
+            while ended.recv_timeout(beat) == Err(RecvTimeoutError::Timeout) {
+                match voice.working_on.load(Ordering::Acquire) {
+                    IDLE => {}
+                    // A link that is gone shows when the answer is written.
+                    id => drop(voice.say(id, Response::Alive)),
+                }
+            }
+        };
+        std::thread::Builder::new().name("heartbeat".into()).stack_size(64 * 1024).spawn_scoped(scope, beats)?;
+        let served = serve_each(input, voice, host);
+        drop(alive);
+        served
+    })
+}
+
+/// No request has this number.
+const IDLE: u64 = 0;
+
+/// What the work and the heartbeat speak with.
+struct Voice<'a, W> {
+    output: Mutex<&'a mut W>,
+    working_on: AtomicU64,
+}
+
+impl<W: Write> Voice<'_, W> {
+    fn say(&self, id: u64, body: Response) -> io::Result<()> {
+        let mut output = self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        write_frame(&mut **output, &Numbered { id, body })
+    }
+}
+
+fn serve_each<W: Write>(input: &mut impl BufRead, voice: &Voice<'_, W>, host: Box<dyn Host>) -> io::Result<()> {
+    let Some(Numbered { id, body: Request::Hello { mode, .. } }) = read_frame(input, &mut |_| {})? else {
         return Ok(());
     };
     let ground = match mode {
         Mode::Check => Ground::Check(Preview::new(host)),
         Mode::Apply => Ground::Apply(host),
     };
-    write_frame(output, &Response::Hello { version: env!("CARGO_PKG_VERSION").into() })?;
-    while let Some(request) = read_frame::<Request>(input, &mut |_| {})? {
-        let response = answer(&ground, request, output);
-        write_frame(output, &response)?;
+    voice.say(id, Response::Hello { version: env!("CARGO_PKG_VERSION").into() })?;
+    while let Some(Numbered { id, body }) = read_frame::<Numbered<Request>>(input, &mut |_| {})? {
+        voice.working_on.store(id, Ordering::Release);
+        let response = answer(&ground, body, &|progress| {
+            // A link that is gone shows when the answer is written.
+            let _ = voice.say(id, progress);
+        });
+        voice.working_on.store(IDLE, Ordering::Release);
+        voice.say(id, response)?;
     }
     Ok(())
 }
 
-fn answer(ground: &Ground, request: Request, output: &mut impl Write) -> Response {
+type Tell<'a> = &'a dyn Fn(Response);
+
+fn answer(ground: &Ground, request: Request, tell: Tell<'_>) -> Response {
     match request {
         Request::Hello { .. } => Response::Error { message: "hello was said already".into() },
         Request::Run { task, notify, environment, look_only } => match decode(task) {
             Ok(task) if look_only => Response::Run(look(ground, task.as_ref())),
             Ok(task) => {
-                Response::Run(run(ground, task.as_ref(), &Terms { notify: &notify, environment: &environment }, output))
+                Response::Run(run(ground, task.as_ref(), &Terms { notify: &notify, environment: &environment }, tell))
             }
             Err(message) => Response::Error { message },
         },
@@ -44,7 +106,7 @@ fn answer(ground: &Ground, request: Request, output: &mut impl Write) -> Respons
             Ok(task) => probe(ground, task.as_ref()),
             Err(message) => Response::Error { message },
         },
-        Request::Perform { steps, notify } => perform(ground, &steps, &notify, output),
+        Request::Perform { steps, notify } => perform(ground, &steps, &notify, tell),
         Request::PendingHandlers => match journal::pending(ground.probe()) {
             Ok(handlers) => Response::PendingHandlers { handlers },
             // A host that is only predicted owes nothing yet.
@@ -82,12 +144,11 @@ fn decode(task: WireTask) -> Result<Box<dyn AnyTask>, String> {
     (kind.from_json)(task.args).map_err(|e| format!("{}: {e}", task.kind))
 }
 
-fn run(ground: &Ground, task: &dyn AnyTask, terms: &Terms<'_>, output: &mut impl Write) -> HostResult {
+fn run(ground: &Ground, task: &dyn AnyTask, terms: &Terms<'_>, tell: Tell<'_>) -> HostResult {
     match ground {
         Ground::Check(preview) => engine::check(task, preview),
         Ground::Apply(host) => engine::apply_on(task, host.as_ref(), terms, &mut |message, fraction| {
-            // A link that is gone shows when the answer is written.
-            let _ = write_frame(output, &Response::Progress { message: message.into(), fraction });
+            tell(Response::Progress { message: message.into(), fraction });
         }),
     }
 }
@@ -107,14 +168,14 @@ fn probe(ground: &Ground, task: &dyn AnyTask) -> Response {
     Response::Probe { seen: task.probe_json(ground.probe()), provisional: ground.reasons() }
 }
 
-fn perform(ground: &Ground, steps: &[Step], notify: &[String], output: &mut impl Write) -> Response {
+fn perform(ground: &Ground, steps: &[Step], notify: &[String], tell: Tell<'_>) -> Response {
     let result = match ground {
         Ground::Check(preview) => steps.iter().map(|step| preview.perform(step)).collect(),
         Ground::Apply(host) => journal::owe(host.as_ref(), notify).and_then(|()| {
             steps
                 .iter()
                 .map(|step| {
-                    let _ = write_frame(output, &Response::Progress { message: step.describe(), fraction: None });
+                    tell(Response::Progress { message: step.describe(), fraction: None });
                     engine::perform_guarded(host.as_ref(), step)
                 })
                 .collect::<Result<Vec<Output>, StepError>>()

@@ -144,6 +144,31 @@ fn a_host_that_is_down_is_unreachable_and_the_others_go_on() {
 }
 
 #[test]
+fn an_agent_that_dies_in_the_middle_of_a_run_takes_only_its_host_out() {
+    let bed = Bed::new();
+    let run = bed.apply(
+        "
+- hosts: nodes
+  tasks:
+    - { name: before, copy: { dest: /before, content: x }, notify: restart }
+    - { name: trip, command: \"{{ 'die' if inventory_hostname == 'b' else 'true' }}\", changed_when: false }
+    - { name: after, copy: { dest: /after, content: x } }
+  handlers:
+    - { name: restart, copy: { dest: /restarted, content: x } }
+",
+    );
+    assert_eq!(run.exit, 4, "{:?}", run.lines());
+    let of_b: Vec<_> = run.lines().into_iter().filter(|line| line.starts_with('b')).collect();
+    assert_eq!(of_b, ["b before changed", "b trip unreachable"]);
+    assert!(bed.read("a", "/restarted").is_some() && bed.read("c", "/after").is_some());
+    // What it is owed is noted on it, and the next run pays.
+    let next = bed.apply(
+        "- hosts: nodes\n  tasks: []\n  handlers:\n    - { name: restart, copy: { dest: /restarted, content: x } }\n",
+    );
+    assert_eq!((next.exit, next.lines()), (0, vec!["b restart changed".to_owned()]));
+}
+
+#[test]
 fn what_a_command_would_say_is_provisional_in_a_check() {
     let bed = Bed::new();
     let playbook = "

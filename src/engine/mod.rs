@@ -90,6 +90,14 @@ fn unreachable(error: &LookError) -> Option<String> {
     }
 }
 
+/// Why the host went away in the middle of a step, if that is what the error says.
+pub(crate) fn step_lost(error: &StepError) -> Option<String> {
+    match error {
+        StepError::Look(error) => unreachable(error),
+        _ => None,
+    }
+}
+
 /// What a task's surroundings in the playbook mean for its change.
 pub struct Terms<'a> {
     /// Journalled before the first change.
@@ -150,15 +158,12 @@ pub fn apply_on(
                 if !made.any()
                     && let Err(error) = journal::owe(host, terms.notify)
                 {
-                    return made.end(
-                        task,
-                        Status::Failed,
-                        format!("the handlers to run could not be noted, nothing was changed: {error}"),
-                        verdict,
-                    );
+                    let why = format!("the handlers to run could not be noted, nothing was changed: {error}");
+                    let ended = made.end(task, Status::Failed, why, verdict);
+                    return HostResult { unreachable: step_lost(&error), ..ended };
                 }
-                if let Err((status, why)) = made.perform(change, host, terms.environment, progress) {
-                    return made.end(task, status, why, verdict);
+                if let Err((status, why, unreachable)) = made.perform(change, host, terms.environment, progress) {
+                    return HostResult { unreachable, ..made.end(task, status, why, verdict) };
                 }
                 if change.after == After::Done {
                     return made.end(task, Status::Changed, change.summary.clone(), verdict);
@@ -198,7 +203,7 @@ impl Made {
         host: &dyn Host,
         environment: &BTreeMap<String, String>,
         progress: &mut dyn FnMut(&str, Option<f32>),
-    ) -> Result<(), (Status, String)> {
+    ) -> Result<(), (Status, String, Option<String>)> {
         self.summaries.push(change.summary.clone());
         self.diffs.push_str(&change.diff);
         self.seen.push(change.clone());
@@ -213,7 +218,7 @@ impl Made {
                     if done > 0 {
                         why.push_str(&format!(" (after {done} of {} steps)", change.steps.len()));
                     }
-                    return Err((status, why));
+                    return Err((status, why, step_lost(&error)));
                 }
             }
             self.last = Some(change.after);
@@ -283,3 +288,6 @@ pub fn registered(result: &HostResult) -> Json {
     data.entry("msg").or_insert(result.summary.clone().into());
     Json::Object(data)
 }
+
+#[cfg(test)]
+mod tests;

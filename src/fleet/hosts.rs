@@ -197,16 +197,16 @@ impl<'a> Hosts<'a> {
         self.answer_within(host, None, progress)
     }
 
-    /// `timeout_s`: the task's own. A host that is still busy then is not used any further: what it answers later
-    /// would be taken for the answer to the next task.
+    /// `within`: the task's own timeout. A host that is still busy then works on, and what it answers later is thrown
+    /// away.
     pub fn answer_within(
         &mut self,
         host: &str,
-        timeout_s: Option<u64>,
+        within: Option<Duration>,
         progress: &mut dyn FnMut(String, Option<f32>),
     ) -> Result<Response, LinkError> {
         match self.links.get_mut(host) {
-            Some(link) => link.answer(timeout_s.map(Duration::from_secs), progress),
+            Some(link) => link.answer(within, progress),
             None => Err(LinkError::Lost { host: host.to_owned(), why: "there is no link".into() }),
         }
     }

@@ -252,7 +252,7 @@ impl Fleet<'_> {
             }
         }
         for (at, since) in sent {
-            let answer = self.collect(def, name, &lanes[at].target);
+            let answer = self.collect(def, name, &lanes[at].target, since);
             answers.push((at, answer, since.elapsed()));
         }
         if !shared.is_empty() {
@@ -262,10 +262,11 @@ impl Fleet<'_> {
         answers
     }
 
-    fn collect(&mut self, def: &TaskDef, name: &str, target: &str) -> HostResult {
+    fn collect(&mut self, def: &TaskDef, name: &str, target: &str, since: Instant) -> HostResult {
         let hidden = def.common.no_log;
         let reporter = &mut *self.reporter;
-        let answer = self.hosts.answer_within(target, def.common.timeout_s, &mut |message, fraction| {
+        let left = def.common.timeout_s.map(|all| Duration::from_secs(all).saturating_sub(since.elapsed()));
+        let answer = self.hosts.answer_within(target, left, &mut |message, fraction| {
             let (host, task) = (target.to_owned(), name.to_owned());
             let message = if hidden { "working".to_owned() } else { message };
             reporter.event(&Event::Progress { host, task, message, fraction });
@@ -283,6 +284,10 @@ impl Fleet<'_> {
             }
             Ok(other) => {
                 let words = format!("unexpected answer {other:?}");
+                HostResult { outright: true, ..HostResult::new(Status::Failed, words) }
+            }
+            Err(LinkError::Late { .. }) => {
+                let words = format!("not done within its timeout of {} s", def.common.timeout_s.unwrap_or_default());
                 HostResult { outright: true, ..HostResult::new(Status::Failed, words) }
             }
             Err(error) => self.lost(target, &error),

@@ -123,51 +123,39 @@ pub trait Host: Probe {
     fn perform(&self, step: &Step) -> Result<Output, StepError>;
 }
 
+/// A [`Probe`] that looks with the eyes of another: `look_through!(self => **self)`.
+macro_rules! look_through {
+    ($self:ident => $inner:expr) => {
+        fn name(&$self) -> &str {
+            $inner.name()
+        }
+        fn read(&$self, path: &std::path::Path) -> Result<Option<Vec<u8>>, $crate::host::LookError> {
+            $inner.read(path)
+        }
+        fn stat(&$self, path: &std::path::Path) -> Result<Option<$crate::host::Stat>, $crate::host::LookError> {
+            $inner.stat(path)
+        }
+        fn list(&$self, dir: &std::path::Path) -> Result<Option<Vec<String>>, $crate::host::LookError> {
+            $inner.list(dir)
+        }
+        fn query(&$self, query: &$crate::host::Query) -> Result<$crate::host::Output, $crate::host::LookError> {
+            $inner.query(query)
+        }
+        fn api(&$self, get: &$crate::host::ApiGet) -> Result<serde_json::Value, $crate::host::LookError> {
+            $inner.api(get)
+        }
+        fn api_user(&$self) -> Option<String> {
+            $inner.api_user()
+        }
+    };
+}
+pub(crate) use look_through;
+
 /// Holding a host is enough to look at it.
 impl<H: Probe + ?Sized> Probe for Box<H> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
-        (**self).read(path)
-    }
-    fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
-        (**self).stat(path)
-    }
-    fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
-        (**self).list(dir)
-    }
-    fn query(&self, query: &Query) -> Result<Output, LookError> {
-        (**self).query(query)
-    }
-    fn api(&self, get: &ApiGet) -> Result<serde_json::Value, LookError> {
-        (**self).api(get)
-    }
-    fn api_user(&self) -> Option<String> {
-        (**self).api_user()
-    }
+    look_through!(self => (**self));
 }
 
 impl<H: Probe + ?Sized> Probe for &H {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
-        (**self).read(path)
-    }
-    fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
-        (**self).stat(path)
-    }
-    fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
-        (**self).list(dir)
-    }
-    fn query(&self, query: &Query) -> Result<Output, LookError> {
-        (**self).query(query)
-    }
-    fn api(&self, get: &ApiGet) -> Result<serde_json::Value, LookError> {
-        (**self).api(get)
-    }
-    fn api_user(&self) -> Option<String> {
-        (**self).api_user()
-    }
+    look_through!(self => (**self));
 }

@@ -5,7 +5,7 @@ use super::files::{FileError, View, Writer};
 use super::handle::{Lab, LabError};
 use super::world::{Place, World};
 use super::{api, guest};
-use crate::host::{Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
+use crate::host::{Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError, look_through};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -60,33 +60,6 @@ impl Seat {
             .unwrap_or_else(|e| Err(lab_error(&e)))
     }
 
-    /// Everything a `Probe` asks, in one place for nodes and containers.
-    pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
-        self.look(path, |view, path| view.read(path))
-    }
-
-    pub fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
-        self.look(path, |view, path| view.stat(path))
-    }
-
-    pub fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
-        self.look(dir, |view, path| view.list(path))
-    }
-
-    pub fn query(&self, query: &Query) -> Result<Output, LookError> {
-        self.transaction(|ctx| commands::run(ctx, &query.argv, None))
-    }
-
-    pub fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
-        self.transaction(|ctx| {
-            api::get(ctx, &get.path, &get.params).map_err(|e| LookError::Api {
-                path: get.path.clone(),
-                status: e.status,
-                message: e.message,
-            })
-        })
-    }
-
     fn transaction<R>(&self, f: impl FnOnce(&mut Ctx) -> Result<R, LookError>) -> Result<R, LookError> {
         self.lab
             .with(|world| {
@@ -106,6 +79,42 @@ impl Seat {
             act(&mut Ctx::new(world, self.lab.files(), self.place.clone()), &step.action)
         });
         performed.unwrap_or_else(|e| Err(lab_error(&e).into()))
+    }
+}
+
+impl Probe for Seat {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
+        self.look(path, |view, path| view.read(path))
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
+        self.look(path, |view, path| view.stat(path))
+    }
+
+    fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
+        self.look(dir, |view, path| view.list(path))
+    }
+
+    fn query(&self, query: &Query) -> Result<Output, LookError> {
+        self.transaction(|ctx| commands::run(ctx, &query.argv, None))
+    }
+
+    /// There is no Proxmox API inside a container.
+    fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
+        if let Place::Container(_) = self.place {
+            return Err(LookError::cannot_tell(&get.path, "a container has no Proxmox API"));
+        }
+        self.transaction(|ctx| {
+            api::get(ctx, &get.path, &get.params).map_err(|e| LookError::Api {
+                path: get.path.clone(),
+                status: e.status,
+                message: e.message,
+            })
+        })
     }
 }
 
@@ -216,24 +225,7 @@ fn write_file(
 }
 
 impl Probe for LabNode {
-    fn name(&self) -> &str {
-        &self.at.name
-    }
-    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
-        self.at.read(path)
-    }
-    fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
-        self.at.stat(path)
-    }
-    fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
-        self.at.list(dir)
-    }
-    fn query(&self, query: &Query) -> Result<Output, LookError> {
-        self.at.query(query)
-    }
-    fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
-        self.at.api(get)
-    }
+    look_through!(self => self.at);
 }
 
 impl Host for LabNode {

@@ -15,21 +15,26 @@ pub use lab::LabHosts;
 pub use real::InventoryHosts;
 
 use crate::event::Mode;
-use crate::wire::{Request, Response, read_frame, write_frame};
+use crate::wire::{Numbered, Request, Response, read_frame, write_frame};
+use std::collections::VecDeque;
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// How long an agent may be silent while it works on one request. Steps have deadlines of their own and report
-/// progress between them.
-const SILENCE: Duration = Duration::from_secs(30 * 60);
+/// How long an agent may be silent while it works on a request: it says every [`crate::agent::BEAT`] that it lives, so
+/// that this is not the time a step may take.
+const SILENCE: Duration = Duration::from_secs(60);
 const HELLO: Duration = Duration::from_secs(30);
 
 /// An agent on a host, ready for requests. Requests are answered in order.
 pub struct Link {
     host: String,
     output: Box<dyn Write + Send>,
-    frames: Receiver<Result<Response, String>>,
+    frames: Receiver<Result<Numbered<Response>, String>>,
+    last_id: u64,
+    /// Requests whose answers somebody will ask for, oldest first.
+    open: VecDeque<u64>,
+    silence: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +48,9 @@ pub enum LinkError {
     /// Connected, but no answer in time.
     #[error("{host} did not answer within {after_s} s")]
     Silent { host: String, after_s: u64 },
+    /// It lives and works on, but the answer did not come in the time that the caller gave it. The link stays good.
+    #[error("{host} was not done within {after_s} s, and works on")]
+    Late { host: String, after_s: u64 },
 }
 
 /// Knows the way to every host of an inventory.
@@ -77,53 +85,73 @@ impl Link {
                 }
             })
             .map_err(|e| LinkError::Lost { host: host.into(), why: e.to_string() })?;
-        let mut link = Self { host: host.to_owned(), output: Box::new(output), frames };
+        let (open, silence) = (VecDeque::new(), HELLO);
+        let mut link = Self { host: host.to_owned(), output: Box::new(output), frames, last_id: 0, open, silence };
         link.send(&Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode })?;
-        match link.receive(HELLO, &mut |_, _| {})? {
+        let greeting = link.answer(None, &mut |_, _| {})?;
+        link.silence = SILENCE;
+        match greeting {
             Response::Hello { .. } => Ok(link),
             other => Err(link.lost(format!("expected a greeting, got {other:?}"))),
         }
     }
 
     pub fn send(&mut self, request: &Request) -> Result<(), LinkError> {
-        write_frame(&mut self.output, request).map_err(|e| self.lost(e.to_string()))
+        self.last_id += 1;
+        let numbered = Numbered { id: self.last_id, body: request };
+        write_frame(&mut self.output, &numbered).map_err(|e| self.lost(e.to_string()))?;
+        self.open.push_back(self.last_id);
+        Ok(())
     }
 
-    /// The answer to the oldest open request; `within` bounds the silence between two signs of life.
+    /// The answer to the oldest open request. After `within` it is given up, and what comes later is thrown away;
+    /// without that, it may take as long as the agent shows that it lives.
     pub fn answer(
         &mut self,
         within: Option<Duration>,
         progress: &mut dyn FnMut(String, Option<f32>),
     ) -> Result<Response, LinkError> {
-        self.receive(within.unwrap_or(SILENCE), progress)
+        let Some(id) = self.open.pop_front() else {
+            return Err(self.lost("nothing was asked".into()));
+        };
+        let since = Instant::now();
+        let deadline = within.map(|within| since + within);
+        let mut silent_from = since;
+        loop {
+            let silent_until = silent_from + self.silence;
+            let until = deadline.map_or(silent_until, |deadline| deadline.min(silent_until));
+            match self.frames.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Ok(frame)) => {
+                    silent_from = Instant::now();
+                    match frame.body {
+                        Response::Alive => {}
+                        // Of a request that was given up.
+                        _ if frame.id < id => {}
+                        _ if frame.id > id => {
+                            let why = format!("it answered request {} before request {id}", frame.id);
+                            return Err(self.lost(why));
+                        }
+                        Response::Progress { message, fraction } => progress(message, fraction),
+                        response => return Ok(response),
+                    }
+                }
+                Ok(Err(why)) => return Err(self.lost(why)),
+                Err(RecvTimeoutError::Timeout) if deadline == Some(until) => {
+                    let after_s = within.unwrap_or_default().as_secs();
+                    return Err(LinkError::Late { host: self.host.clone(), after_s });
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(LinkError::Silent { host: self.host.clone(), after_s: self.silence.as_secs() });
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.lost("the connection was closed".into())),
+            }
+        }
     }
 
     /// Asks and waits.
     pub fn call(&mut self, request: &Request) -> Result<Response, LinkError> {
         self.send(request)?;
         self.answer(None, &mut |_, _| {})
-    }
-
-    fn receive(
-        &mut self,
-        silence: Duration,
-        progress: &mut dyn FnMut(String, Option<f32>),
-    ) -> Result<Response, LinkError> {
-        let mut until = Instant::now() + silence;
-        loop {
-            match self.frames.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Ok(Response::Progress { message, fraction })) => {
-                    until = Instant::now() + silence;
-                    progress(message, fraction);
-                }
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(why)) => return Err(self.lost(why)),
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(LinkError::Silent { host: self.host.clone(), after_s: silence.as_secs() });
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.lost("the connection was closed".into())),
-            }
-        }
     }
 
     fn lost(&self, why: String) -> LinkError {
@@ -148,3 +176,6 @@ fn with_noise(why: &str, noise: &str) -> String {
         said => format!("{why}; the other end said: {said}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,14 @@ pub struct WireTask {
     pub args: Json,
 }
 
+/// A request, or what is said about it, with the number that ties them together: an answer that comes late is never
+/// taken for the answer to something else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbered<T> {
+    pub id: u64,
+    pub body: T,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Request {
@@ -60,6 +68,8 @@ pub enum Response {
         message: String,
         fraction: Option<f32>,
     },
+    /// Comes at intervals while a request is worked on: silence means that the agent, or the way to it, is dead.
+    Alive,
     /// The request could not be understood or served.
     Error {
         message: String,

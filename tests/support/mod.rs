@@ -11,7 +11,7 @@ use converge::link::{Connect, Link, LinkError, in_process};
 use converge::playbook::{self, Context, Known};
 use std::path::{Path, PathBuf};
 
-/// Each host is a directory below `dir`; programs are `true`, `false` and `echo`.
+/// Each host is a directory below `dir`; programs are `true`, `false`, `echo` and `die`.
 pub struct Directories {
     pub dir: PathBuf,
     pub down: Vec<String>,
@@ -34,6 +34,8 @@ fn programs(argv: &[String], _stdin: Option<&[u8]>) -> Option<Output> {
         "true" => Some(Output::ok("")),
         "false" => Some(Output::failed(1, "no")),
         "echo" => Some(Output::ok(argv[1..].join(" ") + "\n")),
+        // Takes the agent with it.
+        "die" => std::panic::resume_unwind(Box::new("dead")),
         "uname" => Some(Output::ok("6.17.2-1-pve\n")),
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! The hosts of a decision over many: asking all of them at once, and sending each the steps that are its own.
 
 use super::{Seen, Session, not_yet};
-use crate::engine::in_environment;
+use crate::engine::{in_environment, step_lost};
 use crate::event::Event;
 use crate::fleet::task::wire;
 use crate::host::{Action, Effect, LookError, Output, Step, StepError};
@@ -80,7 +80,12 @@ impl Session<'_, '_, '_> {
         });
         let failed = |why: String| StepError::Failed { what: target.to_owned(), why };
         match answer {
-            Ok(Response::Perform { result, .. }) => result,
+            Ok(Response::Perform { result, .. }) => {
+                if let Some(why) = result.as_ref().err().and_then(step_lost) {
+                    self.fleet.hosts.lose(target, &LinkError::Lost { host: target.to_owned(), why });
+                }
+                result
+            }
             Ok(Response::Error { message }) => Err(failed(message)),
             Ok(other) => Err(failed(format!("unexpected answer {other:?}"))),
             Err(error) => {
