@@ -2,9 +2,9 @@
 //! is killed in between loses none; the next run finds them first.
 
 use crate::host::{Action, Bytes, Host, LookError, Probe, StepError};
+use crate::tasks::owed::DIRECTORY;
 use std::path::Path;
 
-const DIRECTORY: &str = "/var/lib/converge";
 const FILE: &str = "/var/lib/converge/handlers.json";
 
 /// The handlers that earlier runs owe this host, oldest first.

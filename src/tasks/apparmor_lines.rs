@@ -4,7 +4,7 @@
 
 mod profile;
 
-use super::{ArgFault, Task, Verdict, diff};
+use super::{ArgFault, Task, Verdict, diff, owed};
 use crate::host::{Action, Bytes, LookError, Probe, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,8 @@ pub struct Seen {
     enabled: bool,
     /// The file to load instead of `path`.
     loader: Option<String>,
+    /// The file was written, and the kernel did not take it.
+    owed: bool,
     /// Profiles that containers' configurations name; `None` on a host that is no Proxmox VE node.
     container_profiles: Option<Vec<String>>,
 }
@@ -80,12 +82,24 @@ fn container_profiles(host: &dyn Probe) -> Result<Option<Vec<String>>, LookError
 
 impl ApparmorLines {
     fn steps(&self, after: &str, seen: &Seen) -> Vec<Step> {
-        let mut steps = vec![self.validation(after), Step::write(&self.path, after)];
+        let mut steps = vec![self.validation(after)];
+        let write = Step::write(&self.path, after);
         if seen.enabled {
-            let file = seen.loader.as_deref().unwrap_or(&self.path);
-            steps.push(Step::run(["apparmor_parser", "-r", file]));
+            let sentence = format!("{} was changed; apparmor_parser -r must load it", self.path);
+            steps.extend(owed::steps(&self.load_word(), &sentence, vec![write], self.load(seen)));
+        } else {
+            steps.push(write);
         }
         steps
+    }
+
+    fn load(&self, seen: &Seen) -> Step {
+        Step::run(["apparmor_parser", "-r", seen.loader.as_deref().unwrap_or(&self.path)])
+    }
+
+    /// What a change of this file owes.
+    fn load_word(&self) -> String {
+        format!("apparmor-load{}", self.path.replace('/', "-"))
     }
 
     /// Compiles the new text before anything is written: no load (-Q), no cache (-K). By standard input, because a
@@ -160,6 +174,7 @@ impl Task for ApparmorLines {
         Ok(Seen {
             text: host.read_text(path)?,
             enabled: host.read_text(Path::new(ENABLED))?.is_some_and(|text| text.trim() == "Y"),
+            owed: owed::look(host, &self.load_word())?,
             loader: loader.then(|| LXC_LOADER.to_owned()),
             container_profiles: if in_lxc { container_profiles(host)? } else { None },
         })
@@ -177,7 +192,10 @@ impl Task for ApparmorLines {
             State::Present => profile::with(text, &block, &self.lines),
             State::Absent => profile::without(text, &block, &self.lines),
         };
-        let mut verdict = if after == *text {
+        let mut verdict = if after == *text && seen.owed && seen.enabled {
+            let summary = format!("load profile {}: an earlier run wrote it and did not get to that", block.name);
+            Verdict::drift(summary, "", owed::pay(&self.load_word(), self.load(seen)))
+        } else if after == *text {
             Verdict::ok(match self.state {
                 State::Present => format!("profile {} has the rules", block.name),
                 State::Absent => format!("profile {} does not have the rules", block.name),

@@ -1,7 +1,7 @@
 //! `ha_stop_fix`: the HA manager stops containers without killing them, also where it is very old.
 
 use super::apt::version;
-use super::{Task, Verdict, diff};
+use super::{Task, Verdict, diff, owed};
 use crate::host::{LookError, Probe, Query, Step, Topic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,12 @@ pub struct HaStopFix {}
 pub struct Seen {
     version: Option<String>,
     file: Option<String>,
+    /// The file was cured, and the manager that has the old one loaded was not restarted.
+    owed: bool,
 }
+
+/// What the cure owes.
+const RESTART: &str = "restart-pve-ha-lrm";
 
 fn version_query() -> Query {
     Query::new(Topic::Package(PACKAGE.into()), ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}\n", PACKAGE])
@@ -86,7 +91,8 @@ impl Task for HaStopFix {
             Some(version) if !is_fixed(version) => host.read_text(Path::new(FILE))?,
             _ => None,
         };
-        Ok(Seen { version: installed, file })
+        let owed = file.is_some() && owed::look(host, RESTART)?;
+        Ok(Seen { version: installed, file, owed })
     }
 
     fn decide(&self, seen: &Seen) -> Verdict {
@@ -100,12 +106,18 @@ impl Task for HaStopFix {
         let Some(text) = &seen.file else {
             return Verdict::blocked(format!("{PACKAGE} {version} needs the cure, but {FILE} is not there"));
         };
+        // The manager has the module loaded; without a restart nothing changes.
+        let restart = Step::run(["systemctl", "restart", "pve-ha-lrm.service"]);
         match cured(text) {
+            None if seen.owed => {
+                let summary = "restart pve-ha-lrm: an earlier run cured the file and did not get to it";
+                Verdict::drift(summary, "", owed::pay(RESTART, restart)).data(data)
+            }
             None => Verdict::ok(format!("{PACKAGE} {version} has the fault, and it is cured in {FILE}")).data(data),
             Some(after) => {
                 let difference = diff::unified(FILE, text, &after);
-                // The manager has the module loaded; without a restart nothing changes.
-                let steps = vec![Step::write(FILE, after), Step::run(["systemctl", "restart", "pve-ha-lrm.service"])];
+                let sentence = format!("{FILE} was changed; pve-ha-lrm.service must be restarted");
+                let steps = owed::steps(RESTART, &sentence, vec![Step::write(FILE, after)], restart);
                 Verdict::drift("stop containers without killing them; restart pve-ha-lrm", difference, steps).data(data)
             }
         }
@@ -115,7 +127,7 @@ impl Task for HaStopFix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Output;
+    use crate::host::{Host, Output};
     use crate::tasks::fake::{Fake, converges, idle, refuses, task};
 
     const OLD: &str = "    my $params = {\n\tnode => $nodename,\n\tforceStop => 1,\n\ttimeout => $timeout,\n    };\n    # forceStop => 10\n";
@@ -149,6 +161,22 @@ mod tests {
             assert!(host.done.borrow().iter().any(|line| line.contains("restart pve-ha-lrm")));
             assert!(host.text(FILE).unwrap().contains("# forceStop => 10"), "only the value 1 is changed");
         }
+    }
+
+    #[test]
+    fn a_run_that_died_before_the_restart_is_found_out() {
+        let host = node("2.0-6", Some(OLD));
+        let verdict = fix().decide(&fix().probe(&host).unwrap());
+        let crate::tasks::Decision::Drift(change) = verdict.decision else { panic!("there is a cure") };
+        let restart = change.steps.iter().position(|step| step.describe().starts_with("systemctl")).unwrap();
+        for step in &change.steps[..restart] {
+            host.perform(step).unwrap();
+        }
+        assert!(host.text(FILE).unwrap().contains("forceStop => 0"));
+        host.done.borrow_mut().clear();
+        converges(&fix(), &host);
+        assert!(host.done.borrow().iter().any(|line| line.contains("restart pve-ha-lrm")));
+        idle(&fix(), &host);
     }
 
     #[test]

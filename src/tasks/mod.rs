@@ -37,6 +37,7 @@ mod lines;
 pub mod managed;
 pub mod modprobe;
 pub mod mount;
+pub mod owed;
 pub mod pause;
 pub mod pct;
 mod program;
