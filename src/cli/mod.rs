@@ -1,5 +1,6 @@
 //! The command line: one file a command, wiring only.
 
+mod agent;
 mod completions;
 mod explain;
 mod ground;
@@ -41,6 +42,9 @@ enum Command {
     Lab(lab::Args),
     /// Completions for a shell
     Completions(completions::Args),
+    /// The far end of a link: started on a host by a run, never by hand
+    #[command(hide = true)]
+    Agent(agent::Args),
 }
 
 /// How results are written to standard output.
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Agent(args) => agent::run(&args),
     };
     ExitCode::from(code)
 }

@@ -156,8 +156,8 @@ impl<'a> Hosts<'a> {
             if let Some(why) = self.state(host).unreachable.clone() {
                 return Err(LinkError::Lost { host: host.to_owned(), why });
             }
-            if let Some(error) = self.refused.remove(host) {
-                return Err(error);
+            if let Some(error) = self.refused.get(host) {
+                return Err(error.clone());
             }
             let link = open(self.connect, self.mode, host, may_come)?;
             self.links.insert(host.to_owned(), link);

@@ -2,11 +2,14 @@
 //! error with a name, never an answer.
 
 mod api;
+mod binary;
+mod boot;
 mod discover;
 mod in_process;
 mod lab;
 mod reach;
 mod real;
+mod ssh;
 
 pub use api::ApiHost;
 pub use discover::discover;
@@ -25,6 +28,8 @@ use std::time::{Duration, Instant};
 /// that this is not the time a step may take.
 const SILENCE: Duration = Duration::from_secs(60);
 const HELLO: Duration = Duration::from_secs(30);
+/// The number of a link's first request.
+const FIRST: u64 = 1;
 
 /// An agent on a host, ready for requests. Requests are answered in order.
 pub struct Link {
@@ -35,6 +40,7 @@ pub struct Link {
     /// Requests whose answers somebody will ask for, oldest first.
     open: VecDeque<u64>,
     silence: Duration,
+    explain: Option<Box<dyn Fn(String) -> String + Send>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +60,7 @@ pub enum LinkError {
 }
 
 /// Knows the way to every host of an inventory.
+/// Several hosts are connected to at once.
 pub trait Connect: Sync {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError>;
 }
@@ -63,6 +70,37 @@ impl Link {
     pub fn open(
         host: &str,
         mode: Mode,
+        input: impl BufRead + Send + 'static,
+        output: impl Write + Send + 'static,
+    ) -> Result<Self, LinkError> {
+        let mut link = Self::attached(host, input, output)?;
+        link.send(&Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode })?;
+        link.hello()
+    }
+
+    /// The agent was greeted already, by [`Request::Hello`] under [`FIRST`].
+    fn greeted(
+        host: &str,
+        input: impl BufRead + Send + 'static,
+        output: impl Write + Send + 'static,
+    ) -> Result<Self, LinkError> {
+        let mut link = Self::attached(host, input, output)?;
+        link.last_id = FIRST;
+        link.open.push_back(FIRST);
+        link.hello()
+    }
+
+    fn hello(mut self) -> Result<Self, LinkError> {
+        let greeting = self.answer(None, &mut |_, _| {})?;
+        self.silence = SILENCE;
+        match greeting {
+            Response::Hello { .. } => Ok(self),
+            other => Err(self.lost(format!("expected a greeting, got {other:?}"))),
+        }
+    }
+
+    fn attached(
+        host: &str,
         mut input: impl BufRead + Send + 'static,
         output: impl Write + Send + 'static,
     ) -> Result<Self, LinkError> {
@@ -85,15 +123,21 @@ impl Link {
                 }
             })
             .map_err(|e| LinkError::Lost { host: host.into(), why: e.to_string() })?;
-        let (open, silence) = (VecDeque::new(), HELLO);
-        let mut link = Self { host: host.to_owned(), output: Box::new(output), frames, last_id: 0, open, silence };
-        link.send(&Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode })?;
-        let greeting = link.answer(None, &mut |_, _| {})?;
-        link.silence = SILENCE;
-        match greeting {
-            Response::Hello { .. } => Ok(link),
-            other => Err(link.lost(format!("expected a greeting, got {other:?}"))),
-        }
+        Ok(Self {
+            host: host.to_owned(),
+            output: Box::new(output),
+            frames,
+            last_id: 0,
+            open: VecDeque::new(),
+            silence: HELLO,
+            explain: None,
+        })
+    }
+
+    /// Something that may know more about an end of the link than the pipe does.
+    fn explained(mut self, explain: impl Fn(String) -> String + Send + 'static) -> Self {
+        self.explain = Some(Box::new(explain));
+        self
     }
 
     pub fn send(&mut self, request: &Request) -> Result<(), LinkError> {
@@ -155,6 +199,7 @@ impl Link {
     }
 
     fn lost(&self, why: String) -> LinkError {
+        let why = self.explain.as_ref().map_or_else(|| why.clone(), |explain| explain(why.clone()));
         LinkError::Lost { host: self.host.clone(), why }
     }
 }

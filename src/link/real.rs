@@ -1,7 +1,7 @@
 //! Ways to the hosts of an inventory: this machine, the cluster's API, and what the inventory says of each host.
 
 use super::reach::{Reach, Way};
-use super::{ApiHost, Connect, Link, LinkError, in_process};
+use super::{ApiHost, Connect, Link, LinkError, in_process, ssh};
 use crate::event::Mode;
 use crate::host::Local;
 use crate::inventory::Inventory;
@@ -55,7 +55,7 @@ impl Connect for InventoryHosts {
                 let name = host.to_owned();
                 in_process(host, mode, move || Box::new(Local::this_machine(name)))
             }
-            Way::Ssh(_) => Err(lost("links over SSH are not there yet".into())),
+            Way::Ssh(target) => ssh::connect(host, mode, target, reach.agent_dir.as_deref(), reach.sudo),
             Way::PveShell => Err(lost("links through the node's REST shell are not there yet".into())),
         }
     }

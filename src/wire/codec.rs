@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, BufRead, Write};
 
-const MARK: &str = "@converge:";
+/// What a line of ours begins with.
+pub const MARK: &str = "@converge:";
 /// A frame longer than this is refused: nobody sends 64 MiB of playbook task.
 const MAX_LINE: u64 = 64 << 20;
 

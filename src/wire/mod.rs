@@ -2,7 +2,7 @@
 
 mod codec;
 
-pub use codec::{read_frame, write_frame};
+pub use codec::{MARK, read_frame, write_frame};
 
 use crate::event::Mode;
 use crate::host::{LookError, Output, Step, StepError};

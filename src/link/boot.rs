@@ -1,0 +1,193 @@
+//! Starts the agent at the far end of a byte pipe behind which a shell runs [`script`], and installs it where it lacks.
+//!
+//! Where the right program lies already, greeting and start are one round trip. Nothing is run there that was not
+//! verified by its SHA-256.
+
+use super::binary::Binary;
+use super::{Link, LinkError, keep_last, with_noise};
+use crate::event::Mode;
+use crate::wire::{Numbered, Request, write_frame};
+use std::io::{BufRead, Cursor, Read, Write};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Until the far end says its first word: a login, a shell's start files.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+/// Between two signs of life while the program is sent and unpacked.
+const SILENCE: Duration = Duration::from_secs(60);
+const PIECE: usize = 256 * 1024;
+
+/// The command line for a shell that starts the agent of this name, as one text.
+pub fn script(binary: &Binary, name: &str, folder: Option<&str>) -> String {
+    let words = [include_str!("boot.sh"), "converge", &binary.sha256, name, folder.unwrap_or_default()];
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    format!("exec sh -c {}", quoted.join(" "))
+}
+
+/// A word for a POSIX shell.
+pub fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+type Input = Box<dyn BufRead + Send>;
+type Output = Box<dyn Write + Send>;
+
+enum Word {
+    /// Work goes on.
+    Alive,
+    /// The agent has greeted; its greeting is the first line of the input.
+    Started(Input, Output),
+    Failed(String),
+}
+
+/// Greets; installs if asked to; returns the link. `why` may know more about an end than the pipe does.
+pub fn start(
+    host: &str,
+    mode: Mode,
+    binary: &'static Binary,
+    input: impl BufRead + Send + 'static,
+    output: impl Write + Send + 'static,
+    why: impl FnOnce(String) -> LinkError,
+) -> Result<Link, LinkError> {
+    let (tell, words) = sync_channel(64);
+    let hello = Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode };
+    let hello = Numbered { id: super::FIRST, body: hello };
+    let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
+    std::thread::Builder::new()
+        .name(format!("boot {host}"))
+        .spawn(move || {
+            let last = match negotiate(binary, &hello, Box::new(input), Box::new(output), &tell) {
+                Ok((input, output)) => Word::Started(input, output),
+                Err(why) => Word::Failed(why),
+            };
+            // Nobody listens any more when it took too long.
+            let _ = tell.send(last);
+        })
+        .map_err(|e| lost(e.to_string()))?;
+    let mut patience = FIRST_WORD;
+    loop {
+        match words.recv_timeout(patience) {
+            Ok(Word::Alive) => patience = SILENCE,
+            Ok(Word::Started(input, output)) => return Link::greeted(host, input, output),
+            Ok(Word::Failed(text)) => return Err(why(text)),
+            Err(RecvTimeoutError::Disconnected) => return Err(lost("the start was given up".into())),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(LinkError::Silent { host: host.to_owned(), after_s: patience.as_secs() });
+            }
+        }
+    }
+}
+
+fn negotiate(
+    binary: &Binary,
+    hello: &Numbered<Request>,
+    mut input: Input,
+    mut output: Output,
+    tell: &SyncSender<Word>,
+) -> Result<(Input, Output), String> {
+    let mut noise = String::new();
+    // A pipe that breaks while the greeting is written has its reason on the other side.
+    let mut greeted = write_frame(&mut output, hello);
+    loop {
+        let mut line = Vec::new();
+        let read =
+            (&mut input).take(1 << 20).read_until(b'\n', &mut line).map_err(|e| with_noise(&e.to_string(), &noise))?;
+        let text = String::from_utf8_lossy(&line).into_owned();
+        if read == 0 {
+            return Err(with_noise("the connection was closed before the agent started", &noise));
+        }
+        if text.contains(crate::wire::MARK) {
+            greeted.map_err(|e| e.to_string())?;
+            let rest = std::io::BufReader::new(Cursor::new(line).chain(input));
+            return Ok((Box::new(rest), output));
+        }
+        let Some((_, word)) = text.split_once("@boot ") else {
+            keep_last(&mut noise, text.trim_end());
+            continue;
+        };
+        let _ = tell.send(Word::Alive);
+        let word = word.trim_end();
+        if let Some(need) = word.strip_prefix("need ") {
+            send_program(binary, need, &mut output, tell)?;
+        } else if word == "ready" {
+            greeted = write_frame(&mut output, hello);
+        } else if let Some(failure) = word.strip_prefix("fail ") {
+            return Err(explain(failure));
+        }
+    }
+}
+
+/// `need x86_64 Linux gzip FOLDER`.
+fn send_program(binary: &Binary, need: &str, output: &mut Output, tell: &SyncSender<Word>) -> Result<(), String> {
+    let words: Vec<&str> = need.splitn(4, ' ').collect();
+    let [machine, system, packing, _folder] = words.as_slice() else {
+        return Err(format!("the far end asked for `{need}`, which is not understood"));
+    };
+    if let Some(why) = binary.misfit(machine, system) {
+        return Err(why);
+    }
+    let (packing, bytes) = match *packing {
+        "gzip" => ("gzip", binary.packed()),
+        _ => ("raw", binary.bytes.as_slice()),
+    };
+    let mut sent = writeln!(output, "{packing} {}", bytes.len());
+    for piece in bytes.chunks(PIECE) {
+        if sent.is_err() {
+            break;
+        }
+        sent = output.write_all(piece).and_then(|()| output.flush());
+        let _ = tell.try_send(Word::Alive);
+    }
+    // What broke the pipe is what the far end says next; only a far end that says nothing leaves this one.
+    drop(sent);
+    Ok(())
+}
+
+/// The script's failures in the words of those who read them.
+fn explain(failure: &str) -> String {
+    let (kind, rest) = failure.split_once(' ').unwrap_or((failure, ""));
+    let (folder, said) = rest.split_once(": ").unwrap_or((rest.trim_end_matches(':'), ""));
+    let advice = "another folder can be named with the variable `converge_agent_dir`";
+    let told = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    match kind {
+        "folder" => format!("{folder} cannot be made for the agent{told}; {advice}"),
+        "write" if said.contains("No space left") => format!("disk full: no room for the agent in {folder}{told}"),
+        "write" => format!("the agent did not arrive whole in {folder}{told}; it was not run"),
+        "run" if said.contains("Permission denied") => {
+            format!("programs cannot be run from {folder} (mounted noexec?){told}; {advice}")
+        }
+        "run" if said.contains("GLIBC") || said.contains("not found") => format!(
+            "the agent cannot run there: it needs a C library that the host lacks{told}; \
+             name a static build with the environment variable CONVERGE_AGENT"
+        ),
+        "run" => format!("the agent cannot be run from {folder}{told}"),
+        _ => format!("the agent could not be started: {failure}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_is_one_word_for_any_shell() {
+        let script = include_str!("boot.sh");
+        assert!(!script.contains('\'') && script.is_ascii());
+        let binary = Binary::of(b"x".to_vec());
+        let line = super::script(&binary, "it's", Some("~/a b"));
+        assert!(line.ends_with(r"'it'\''s' '~/a b'"), "{line}");
+    }
+
+    #[test]
+    fn failures_have_names() {
+        for (said, expected) in [
+            ("folder /x: mkdir: cannot create directory", "/x cannot be made"),
+            ("write /x: gzip: stdout: No space left on device", "disk full"),
+            ("write /x: ", "did not arrive whole"),
+            ("run /x: sh: 1: /x/.a: Permission denied", "noexec"),
+            ("run /x: version `GLIBC_2.38' not found", "static build"),
+        ] {
+            assert!(explain(said).contains(expected), "{said}: {}", explain(said));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A real sshd on loopback with a key and a port of its own, and the real binary that runs against it.
+
+#![allow(dead_code)] // Each test binary uses its part.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let dirs = path.split(':').chain(["/usr/sbin", "/usr/local/sbin", "/sbin"]);
+    dirs.map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
+}
+
+pub fn run(program: &str, words: &[&str]) -> Output {
+    let output =
+        Command::new(program).args(words).stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+pub fn user() -> String {
+    String::from_utf8(run("id", &["-un"]).stdout).unwrap().trim().to_owned()
+}
+
+/// The binary as it is sent: without what only a debugger reads, which is most of a debug build.
+pub fn agent() -> &'static Path {
+    static AGENT: OnceLock<PathBuf> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        let whole = PathBuf::from(env!("CARGO_BIN_EXE_converge"));
+        let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("agent-{}", std::process::id()));
+        let made = Command::new("strip").arg("-o").arg(&stripped).arg(&whole).status();
+        if made.is_ok_and(|status| status.success()) { stripped } else { whole }
+    })
+}
+
+/// A folder with keys, and the servers that were started in it.
+pub struct Bed {
+    pub dir: tempfile::TempDir,
+    servers: Vec<Child>,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+impl Bed {
+    /// `None`, with a word, where this machine has no OpenSSH server.
+    pub fn new() -> Option<Self> {
+        for name in ["sshd", "ssh", "ssh-keygen"] {
+            if program(name).is_none() {
+                eprintln!("skipped: no {name}");
+                return None;
+            }
+        }
+        let bed = Self { dir: tempfile::tempdir().unwrap(), servers: Vec::new() };
+        bed.keygen("key");
+        fs::copy(bed.path("key.pub"), bed.path("authorized_keys")).unwrap();
+        if user() == "root" {
+            let _ = fs::create_dir_all("/run/sshd");
+        }
+        Some(bed)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn keygen(&self, name: &str) {
+        let _ = fs::remove_file(self.path(name));
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", self.path(name).to_str().unwrap()]);
+    }
+
+    /// Starts a server and notes its key as known. The port is free, and taken again if a race for it was lost.
+    pub fn serve(&mut self) -> u16 {
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if self.serve_at(port) {
+                let key = fs::read_to_string(self.path(&format!("host_key_{port}.pub"))).unwrap();
+                let known = format!("[127.0.0.1]:{port} {key}");
+                let before = fs::read_to_string(self.path("known_hosts")).unwrap_or_default();
+                self.write("known_hosts", &(before + &known));
+                return port;
+            }
+        }
+        panic!("sshd did not start");
+    }
+
+    pub fn serve_at(&mut self, port: u16) -> bool {
+        let host_key = format!("host_key_{port}");
+        self.keygen(&host_key);
+        let text = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+             UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n",
+            self.path(&host_key).display(),
+            self.path("authorized_keys").display()
+        );
+        let config = self.write(&format!("sshd_config_{port}"), &text);
+        let log = fs::File::create(self.path(&format!("sshd_{port}.log"))).unwrap();
+        let mut server = Command::new(program("sshd").unwrap())
+            .args(["-D", "-e", "-f"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until && server.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                self.servers.push(server);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = server.kill();
+        let _ = server.wait();
+        false
+    }
+
+    pub fn stop_servers(&mut self) {
+        for mut server in self.servers.drain(..) {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
+    /// A line of an inventory: the host is reached at this port, with more `ssh` arguments.
+    pub fn host(&self, name: &str, port: u16, args: &str) -> String {
+        format!(
+            "{name} ansible_host=127.0.0.1 ansible_port={port} ansible_user={} ansible_ssh_private_key_file={} \
+             converge_agent_dir={} ansible_ssh_common_args='-o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null \
+             -o IdentitiesOnly=yes {args}'\n",
+            user(),
+            self.path("key").display(),
+            self.path(&format!("agent-{name}")).display(),
+            self.path("known_hosts").display(),
+        )
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
+        command.args(words).current_dir(self.dir.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
+        // Short, for the sockets in it.
+        command.env("XDG_RUNTIME_DIR", self.dir.path()).env("CONVERGE_AGENT", agent());
+        command
+    }
+
+    pub fn converge(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+}
+
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
