@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const MAX_STAGES: usize = 40;
+/// How often a change is decided anew because somebody else was faster.
+const MAX_OVERTAKEN: u32 = 4;
 
 /// Lanes with what was prepared for each.
 pub type Shared = Vec<(usize, Ready)>;
@@ -125,6 +127,8 @@ struct Made {
     last: Option<After>,
     end: Option<(Status, String)>,
     verdict: Option<Verdict>,
+    /// How often somebody else was faster.
+    overtaken: u32,
 }
 
 struct Session<'f, 'a, 's> {
@@ -248,6 +252,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
             self.end(host, Status::Failed, format!("{words}; it still wants to: {}", change.summary), verdict);
             return false;
         }
+        let before = (made.diff.len(), made.last);
         made.summaries.push(change.summary.clone());
         made.diff.push_str(&change.diff);
         made.seen.push(change.clone());
@@ -264,6 +269,24 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
                 } else if change.after == After::Done {
                     self.end(host, Status::Changed, change.summary.clone(), verdict);
                 }
+                true
+            }
+            Err(StepError::Overtaken { .. })
+                if self.made.get(host).is_some_and(|made| made.overtaken < MAX_OVERTAKEN) =>
+            {
+                let made = self.made.entry(host.to_owned()).or_default();
+                made.overtaken += 1;
+                made.seen.pop();
+                if change.steps.len() == 1 {
+                    made.summaries.pop();
+                    made.diff.truncate(before.0);
+                    made.last = before.1;
+                } else {
+                    // Steps before the one that was refused may be done.
+                    made.last = Some(After::NextStage);
+                }
+                // Whoever writes again and again is given room to finish.
+                std::thread::sleep(Duration::from_millis(300 * u64::from(made.overtaken)));
                 true
             }
             Err(error) => {

@@ -80,6 +80,9 @@ pub enum StepError {
     /// A guard looked right before the action and found something else than what was decided upon.
     #[error("refused: {reason}")]
     Refused { reason: String },
+    /// Somebody else changed the same thing since it was looked at; nothing was done, and a new look helps.
+    #[error("{what}: {why}")]
+    Overtaken { what: String, why: String },
     #[error(transparent)]
     Look(#[from] LookError),
 }

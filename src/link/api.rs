@@ -123,9 +123,9 @@ impl Host for ApiHost {
                     crate::host::Method::Put => pve::Method::Put,
                     crate::host::Method::Delete => pve::Method::Delete,
                 };
-                let failed = |e: pve::Error| StepError::Failed {
-                    what: "the Proxmox API".into(),
-                    why: with_advice(e.to_string(), &e),
+                let failed = |e: pve::Error| {
+                    let (what, why) = ("the Proxmox API".to_owned(), with_advice(e.to_string(), &e));
+                    if e.is_conflict() { StepError::Overtaken { what, why } } else { StepError::Failed { what, why } }
                 };
                 let answer = match self.client.write(method, path, params) {
                     Err(error) if error.retry() == pve::Retry::LookFirst && self.was_written(method, path, params) => {

@@ -97,6 +97,11 @@ impl Error {
         matches!(self, Self::Api { message, .. } if message.contains("ha groups have been migrated to rules"))
     }
 
+    /// The digest sent along is not that of the configuration as it stands now: nothing was written.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { message, .. } if message.contains("detected modified configuration"))
+    }
+
     pub fn retry(&self) -> Retry {
         match self {
             // The proxy between the nodes gave up, or the handler said something unexpected on a write: Proxmox may

@@ -8,8 +8,11 @@ use crate::pve::{Error, Login, Secret, form};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue};
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+
+/// A read that failed between two nodes sooner than this is tried once more.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Core {
     http: reqwest::Client,
@@ -177,7 +180,7 @@ impl Core {
         let mut tried: Vec<(String, String)> = Vec::new();
         let mut untrusted = None;
         let mut again = is_read;
-        let start = self.current.load(Ordering::Relaxed);
+        let (start, since) = (self.current.load(Ordering::Relaxed), Instant::now());
         let mut step = 0;
         while step < self.entries.len() {
             let at = (start + step) % self.entries.len();
@@ -186,8 +189,9 @@ impl Core {
                     self.current.store(at, Ordering::Relaxed);
                     return Ok(envelope);
                 }
-                // The node reused a connection to another node that was just closed.
-                Err(Ok(Error::Api { status: 599, .. })) if again => {
+                // The node reused a connection to another node that was just closed (599), or lost the other node
+                // for a moment. Where it waited long for an answer, another wait is the caller's to decide.
+                Err(Ok(Error::Api { status: 595 | 596 | 599, .. })) if again && since.elapsed() < PATIENCE => {
                     again = false;
                     continue;
                 }
