@@ -24,7 +24,7 @@ impl Bed {
     /// A cluster.yml with this login and TLS.
     fn cluster(&self, login: &str, tls: &str) {
         let endpoint = self.server.base_url();
-        self.write("cluster.yml", &format!("endpoints: ['{endpoint}']\nlogin: {login}\ntls: {tls}\n"));
+        self.write("cluster.yml", &format!("endpoints: ['{endpoint}']\nlogin: {login}\ntls: {tls}\n{NOBODY}"));
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -38,6 +38,10 @@ impl Bed {
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
+
+/// The nodes themselves are not reached, and say so at once.
+const NOBODY: &str = "ssh: { port: 1 }\nnodes:\n  pve1: { address: 127.0.0.1 }\n  pve2: { address: 127.0.0.1 }\n  \
+                      pve3: { address: 127.0.0.1 }\n";
 
 const STORAGE: &str = "
 - hosts: cluster

@@ -152,6 +152,14 @@ impl<'a> Hosts<'a> {
     /// The link to a host, opened at first use. `may_come`: in a check, a container that is not there yet may be
     /// one that an earlier task would create.
     pub fn link(&mut self, host: &str, may_come: bool) -> Result<&mut Link, LinkError> {
+        // A container that moved between two tasks is followed. In a check what was predicted would be lost with the
+        // old agent, so there the link's end is the host's.
+        if self.mode == Mode::Apply
+            && Inventory::is_container(host)
+            && self.links.get_mut(host).is_some_and(Link::has_ended)
+        {
+            self.links.remove(host);
+        }
         if !self.links.contains_key(host) {
             if let Some(why) = self.state(host).unreachable.clone() {
                 return Err(LinkError::Lost { host: host.to_owned(), why });

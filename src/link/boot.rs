@@ -17,11 +17,13 @@ const FIRST_WORD: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(60);
 const PIECE: usize = 256 * 1024;
 
-/// The command line for a shell that starts the agent of this name, as one text.
-pub fn script(binary: &Binary, name: &str, folder: Option<&str>) -> String {
-    let words = [include_str!("boot.sh"), "converge", &binary.sha256, name, folder.unwrap_or_default()];
-    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
-    format!("exec sh -c {}", quoted.join(" "))
+/// The command line for a shell that starts the agent of this name, as one text. `prefix`: what the agent's own shell
+/// is started by (`sudo`, `pct exec`).
+pub fn script(binary: &Binary, name: &str, folder: Option<&str>, prefix: &[String]) -> String {
+    let script = include_str!("boot.sh");
+    let own = ["sh", "-c", script, "converge", &binary.sha256, name, folder.unwrap_or_default()];
+    let quoted: Vec<String> = prefix.iter().map(String::as_str).chain(own).map(quote).collect();
+    format!("exec {}", quoted.join(" "))
 }
 
 /// A word for a POSIX shell.
@@ -174,7 +176,8 @@ mod tests {
         let script = include_str!("boot.sh");
         assert!(!script.contains('\'') && script.is_ascii());
         let binary = Binary::of(b"x".to_vec());
-        let line = super::script(&binary, "it's", Some("~/a b"));
+        let line = super::script(&binary, "it's", Some("~/a b"), &["sudo".into()]);
+        assert!(line.starts_with("exec 'sudo' 'sh' '-c' '"), "{line}");
         assert!(line.ends_with(r"'it'\''s' '~/a b'"), "{line}");
     }
 

@@ -7,6 +7,7 @@ mod boot;
 mod discover;
 mod in_process;
 mod lab;
+mod pct;
 mod reach;
 mod real;
 mod ssh;
@@ -190,6 +191,19 @@ impl Link {
                 Err(RecvTimeoutError::Disconnected) => return Err(self.lost("the connection was closed".into())),
             }
         }
+    }
+
+    /// The far end is gone, and no answer is waited for: a new link to the same host takes up where this one ended.
+    pub fn has_ended(&mut self) -> bool {
+        use std::sync::mpsc::TryRecvError;
+        self.open.is_empty()
+            && loop {
+                match self.frames.try_recv() {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(TryRecvError::Disconnected) => break true,
+                    Err(TryRecvError::Empty) => break false,
+                }
+            }
     }
 
     /// Asks and waits.

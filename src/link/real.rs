@@ -1,10 +1,10 @@
 //! Ways to the hosts of an inventory: this machine, the cluster's API, and what the inventory says of each host.
 
 use super::reach::{Reach, Way};
-use super::{ApiHost, Connect, Link, LinkError, in_process, ssh};
+use super::{ApiHost, Connect, Link, LinkError, in_process, pct, ssh};
 use crate::event::Mode;
 use crate::host::Local;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Vars};
 use crate::pve::Client;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,10 @@ use std::path::{Path, PathBuf};
 pub struct InventoryHosts {
     cluster: Option<(Client, PathBuf)>,
     reach: BTreeMap<String, Reach>,
+    nodes: Vec<String>,
+    /// Variable `converge_agent_dir` of containers.
+    inside: BTreeMap<String, String>,
+    everywhere: Option<String>,
 }
 
 impl InventoryHosts {
@@ -28,7 +32,51 @@ impl InventoryHosts {
         for host in inventory.hosts.iter().filter(|h| *h != "cluster") {
             self.reach.insert(host.clone(), Reach::of(host, inventory.vars(host))?);
         }
+        self.nodes = inventory.groups.get("nodes").cloned().unwrap_or_default();
+        let folder = |vars: &Vars| vars.get("converge_agent_dir").and_then(|node| node.as_str()).map(str::to_owned);
+        let containers = inventory.host_vars.iter().filter(|(name, _)| Inventory::is_container(name));
+        self.inside = containers.filter_map(|(name, vars)| Some((name.clone(), folder(vars)?))).collect();
+        self.everywhere = folder(&inventory.all_vars);
         Ok(self)
+    }
+
+    fn container(&self, host: &str, vmid: u32, mode: Mode) -> Result<Link, LinkError> {
+        let api = self.cluster.as_ref().map(|(client, _)| client);
+        let nodes = pct::Nodes { reach: &self.reach, names: &self.nodes, api };
+        let folder = self.inside.get(host).or(self.everywhere.as_ref()).map(String::as_str);
+        pct::connect(host, vmid, &nodes, |node, prefix| match self.reach.get(node) {
+            Some(reach) => self.through(host, reach, folder, prefix, mode),
+            None => {
+                let why = format!("it is on {node}, which the inventory does not name");
+                Err(LinkError::Lost { host: host.to_owned(), why })
+            }
+        })
+    }
+
+    /// A link to a host of this reach, or to what `prefix` leads to from there.
+    fn through(
+        &self,
+        host: &str,
+        reach: &Reach,
+        folder: Option<&str>,
+        prefix: &[String],
+        mode: Mode,
+    ) -> Result<Link, LinkError> {
+        let lost = |why: &str| Err(LinkError::Lost { host: host.to_owned(), why: why.to_owned() });
+        let mut words: Vec<String> = Vec::new();
+        if reach.sudo {
+            words.extend(["sudo", "-n", "--"].map(str::to_owned));
+        }
+        words.extend(prefix.iter().cloned());
+        match &reach.way {
+            Way::Ssh(target) => ssh::connect(host, mode, target, folder, &words),
+            Way::Local if words.is_empty() => {
+                let name = host.to_owned();
+                in_process(host, mode, move || Box::new(Local::this_machine(name)))
+            }
+            Way::Local => ssh::local(host, mode, folder, &words),
+            Way::PveShell => lost("links through the node's REST shell are not there yet"),
+        }
     }
 
     fn cluster(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
@@ -46,17 +94,15 @@ impl Connect for InventoryHosts {
         if host == "cluster" {
             return self.cluster(host, mode);
         }
-        let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
-        let Some(reach) = self.reach.get(host) else {
-            return Err(lost("the inventory does not name it".into()));
-        };
-        match &reach.way {
-            Way::Local => {
-                let name = host.to_owned();
-                in_process(host, mode, move || Box::new(Local::this_machine(name)))
+        if let Some(vmid) = host.strip_prefix("ct:").and_then(|id| id.parse().ok()) {
+            return self.container(host, vmid, mode);
+        }
+        match self.reach.get(host) {
+            Some(reach) => self.through(host, reach, reach.agent_dir.as_deref(), &[], mode),
+            None => {
+                let why = "the inventory does not name it".to_owned();
+                Err(LinkError::Lost { host: host.to_owned(), why })
             }
-            Way::Ssh(target) => ssh::connect(host, mode, target, reach.agent_dir.as_deref(), reach.sudo),
-            Way::PveShell => Err(lost("links through the node's REST shell are not there yet".into())),
         }
     }
 }

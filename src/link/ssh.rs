@@ -23,31 +23,69 @@ ControlMaster auto
 ControlPersist 60
 ";
 
+/// Words before the agent's shell: root by sudo, the inside of a container.
 pub fn connect(
     host: &str,
     mode: Mode,
     target: &SshTarget,
     agent_dir: Option<&str>,
-    sudo: bool,
+    prefix: &[String],
 ) -> Result<Link, LinkError> {
     let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
     let binary = Binary::get().map_err(lost)?;
-    let script = boot::script(binary, host, agent_dir);
-    let script = if sudo { script.replacen("exec ", "exec sudo -n -- ", 1) } else { script };
+    let script = boot::script(binary, host, agent_dir, prefix);
     let mut command = command(target).map_err(lost)?;
     command.arg(script);
-    let (process, stdin, stdout) = Process::start(command).map_err(lost)?;
+    begin(host, mode, binary, command, target.clone())
+}
+
+fn begin(
+    host: &str,
+    mode: Mode,
+    binary: &'static Binary,
+    command: Command,
+    target: SshTarget,
+) -> Result<Link, LinkError> {
+    let (process, stdin, stdout) =
+        Process::start(command).map_err(|why| LinkError::Lost { host: host.to_owned(), why })?;
     let said = process.said.clone();
     let link = {
-        let why = |text: String| {
-            let (target, said) = (target.clone(), said.clone());
-            LinkError::Lost { host: host.to_owned(), why: ended(&target, &said, text) }
-        };
+        let why = |text: String| LinkError::Lost { host: host.to_owned(), why: ended(&target, &said, text) };
         let output = Pipe { stdin: Some(stdin), process };
         boot::start(host, mode, binary, BufReader::with_capacity(64 * 1024, stdout), output, why)?
     };
-    let target = target.clone();
     Ok(link.explained(move |why| ended(&target, &said, why)))
+}
+
+/// An agent on this machine that is started by other words: as root, or inside a container that runs here.
+pub fn local(host: &str, mode: Mode, folder: Option<&str>, prefix: &[String]) -> Result<Link, LinkError> {
+    let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
+    let binary = Binary::get().map_err(lost)?;
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(boot::script(binary, host, folder, prefix));
+    begin(host, mode, binary, command, SshTarget::default())
+}
+
+/// What a program on the host prints. Any end but a good one is an error.
+pub fn output(target: &SshTarget, sudo: bool, argv: &[&str], within: Duration) -> Result<String, String> {
+    let words = if sudo { ["sudo", "-n", "--"].as_slice() } else { &[] };
+    let line: Vec<String> = words.iter().chain(argv).map(|word| boot::quote(word)).collect();
+    let mut command = command(target)?;
+    command.arg(line.join(" "));
+    let (mut process, stdin, mut stdout) = Process::start(command)?;
+    drop(stdin);
+    let (give, take) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = give.send(stdout.read_to_string(&mut text).map(|_| text));
+    });
+    let text = take.recv_timeout(within).map_err(|_| format!("no answer within {} s", within.as_secs()))?;
+    let status = process.child.wait().map_err(|e| e.to_string())?;
+    match text {
+        Ok(text) if status.success() => Ok(text),
+        Ok(_) => Err(ended(target, &process.said, format!("`{}` ended with {status}", argv.join(" ")))),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// `ssh` up to the remote command.

@@ -14,8 +14,9 @@ impl Session<'_, '_, '_> {
         let request = Request::Probe { task: wire(self.ready.task.as_ref()) };
         let mut seen = Seen::new();
         let mut asked = Vec::new();
+        let may_come = self.fleet.may_come();
+        self.fleet.hosts.open_all(&self.watched, may_come);
         for host in &self.watched {
-            let may_come = self.fleet.may_come();
             match self.fleet.hosts.send(host, may_come, &request) {
                 Ok(()) => asked.push(host.clone()),
                 Err(error) => {
