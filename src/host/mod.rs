@@ -4,11 +4,13 @@
 //! happens through `Host::perform`, one [`Step`] at a time, and only the engine holds a `Host`.
 
 mod local;
+mod own_program;
 mod preview;
 mod query;
 mod step;
 
 pub use local::{Local, Programs};
+pub use own_program::{OwnProgram, copy as copy_own_program, own_program};
 pub use preview::Preview;
 pub use query::{ApiGet, Output, Query, Topic};
 pub use step::{Action, Bytes, Effect, Guard, Method, Step};

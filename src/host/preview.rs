@@ -123,6 +123,11 @@ impl<H: Probe> Preview<H> {
                 stat.link_target = Some(target.clone());
                 self.set(path, Some(Predicted { stat, content: None }));
             }
+            Action::InstallSelf { path, size_bytes, .. } => {
+                let attrs = Attributes { mode: Some(0o755), owner: None, group: None };
+                let stat = self.stat_for_write(path, FileKind::File, *size_bytes as usize, attrs);
+                self.set(path, Some(Predicted { stat, content: None }));
+            }
             Action::Remove { path, .. } => {
                 self.state.borrow_mut().files.retain(|p, _| !p.starts_with(path));
                 self.set(path, None);

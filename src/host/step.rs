@@ -54,6 +54,13 @@ pub enum Action {
         path: String,
         target: String,
     },
+    /// Copies the program that performs this step, so this very one, beside and renamed, mode 0755. Refused where it
+    /// is not the build that was decided upon: an agent is always the program that the controller sends.
+    InstallSelf {
+        path: String,
+        sha256: String,
+        size_bytes: u64,
+    },
     /// A missing path is no error.
     Remove {
         path: String,
@@ -219,6 +226,7 @@ impl Step {
             Action::CreateDirectory { path, .. } => format!("create directory {path}"),
             Action::SetAttributes { path, .. } => format!("set mode and owner of {path}"),
             Action::Symlink { path, target } => format!("link {path} -> {target}"),
+            Action::InstallSelf { path, .. } => format!("install converge as {path}"),
             Action::Remove { path, .. } => format!("remove {path}"),
             Action::Run { argv, .. } => argv.join(" "),
             Action::Api { method, path, .. } => format!("{} {path}", format!("{method:?}").to_uppercase()),

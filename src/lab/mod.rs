@@ -14,6 +14,7 @@ pub mod drbd;
 pub mod files;
 pub mod guest;
 mod handle;
+pub mod hook;
 mod lines;
 mod node;
 pub mod power;

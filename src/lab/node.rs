@@ -1,11 +1,13 @@
 //! A simulated node behind the same seam as a real one.
 
 use super::commands::{self, Ctx};
-use super::files::{FileError, View, Writer};
+use super::files::{FileError, View, Writer, reference};
 use super::handle::{Lab, LabError};
 use super::world::{Place, World};
 use super::{api, guest};
-use crate::host::{Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError, look_through};
+use crate::host::{
+    Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError, look_through, own_program,
+};
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -122,11 +124,11 @@ fn lab_error(error: &LabError) -> LookError {
     LookError::cannot_tell("the lab", error)
 }
 
-fn failed(what: &str, error: &FileError) -> StepError {
+pub(super) fn failed(what: &str, error: &FileError) -> StepError {
     StepError::Failed { what: what.to_owned(), why: error.to_string() }
 }
 
-fn act(ctx: &mut Ctx, action: &Action) -> Result<Output, StepError> {
+pub(super) fn act(ctx: &mut Ctx, action: &Action) -> Result<Output, StepError> {
     match action {
         Action::WriteFile { path, content, mode, owner, group, validate, backup } => {
             let wanted = Wanted { mode: *mode, owner: owner.as_deref(), group: group.as_deref() };
@@ -142,6 +144,15 @@ fn act(ctx: &mut Ctx, action: &Action) -> Result<Output, StepError> {
         }
         Action::Symlink { path, target } => {
             ctx.writer().symlink(path, target).map_err(|e| failed("link", &e))?;
+        }
+        Action::InstallSelf { path, sha256, .. } => {
+            let own = own_program().map_err(|why| StepError::Failed { what: "install".into(), why })?;
+            if own.sha256 != *sha256 {
+                let reason = format!("this program is another build ({}) than the controller's", own.sha256);
+                return Err(StepError::Refused { reason });
+            }
+            let text = reference::write(own);
+            ctx.writer().ship(path, text.as_bytes(), 0o755).map_err(|e| failed("install", &e))?;
         }
         Action::Remove { path, recursive } => {
             ctx.writer().remove(path, *recursive).map_err(|e| failed("remove", &e))?;

@@ -147,10 +147,32 @@ fn proc(world: &World, node_name: &str) -> BTreeMap<String, Entry> {
     }
     put(&mut entries, "/proc/self/mountinfo", info.clone());
     put(&mut entries, "/proc/1/mountinfo", info);
+    entries.insert("/proc/1/ns/mnt".into(), Entry::Link("mnt:[4026531841]".into()));
+    put(&mut entries, "/proc/1/comm", "systemd\n");
+    for (vmid, running) in world.guests.iter().filter_map(|(vmid, g)| Some((vmid, g.running.as_ref()?))) {
+        if running.node == node_name {
+            init_of_container(&mut entries, *vmid, running);
+        }
+    }
     if let Some(text) = drbd::proc_drbd(world, node_name) {
         put(&mut entries, "/proc/drbd", text);
     }
     entries
+}
+
+/// A container's first process: its own mount namespace, with its root device in it.
+fn init_of_container(entries: &mut BTreeMap<String, Entry>, vmid: u32, running: &super::world::Running) {
+    let of = format!("/proc/{}", running.pid);
+    let minor = running.device.strip_prefix("/dev/drbd").and_then(|n| n.parse::<u32>().ok());
+    let number = minor.map_or_else(|| "252:9".to_owned(), |minor| format!("147:{minor}"));
+    put(entries, &format!("{of}/comm"), "systemd\n");
+    put(
+        entries,
+        &format!("{of}/mountinfo"),
+        format!("700 699 {number} / / rw,relatime - ext4 {} rw\n", running.device),
+    );
+    entries.insert(format!("{of}/ns/mnt"), Entry::Link(format!("mnt:[{}]", 4_026_532_000_u64 + u64::from(vmid))));
+    entries.insert(format!("{of}/ns/net"), Entry::Link(format!("net:[{}]", 4_026_533_000_u64 + u64::from(vmid))));
 }
 
 /// Module files of each kernel; `build` only where headers are installed.
@@ -192,6 +214,7 @@ fn sys(world: &World, node_name: &str, path: &str) -> BTreeMap<String, Entry> {
     for minor in drbd::minors(world, node_name) {
         let sectors = drbd::size_kib(world, node_name, minor) * 2;
         put(&mut entries, &format!("/sys/class/block/drbd{minor}/size"), format!("{sectors}\n"));
+        put(&mut entries, &format!("/sys/class/block/drbd{minor}/dev"), format!("147:{minor}\n"));
     }
     if path.starts_with("/sys/kernel/debug/drbd/")
         && let Some(text) = drbd::debugfs(world, node_name, path)

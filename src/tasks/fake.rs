@@ -133,6 +133,10 @@ impl Host for Fake {
                 entry.0 = attrs(entry.0.clone(), mode, owner, group);
             }
             Action::Symlink { path, target } => self.link(path, target),
+            Action::InstallSelf { path, size_bytes, .. } => {
+                self.file(path, "", 0o755);
+                self.files.borrow_mut().get_mut(Path::new(path)).unwrap().0.size_bytes = *size_bytes;
+            }
             Action::Remove { path, .. } => self.files.borrow_mut().retain(|p, _| !p.starts_with(path)),
             Action::Run { .. } | Action::Api { .. } | Action::Sleep { .. } => {}
         }

@@ -5,21 +5,23 @@
 use super::args::OneOrMany;
 use super::cluster::{self, Node, Nodes, Row, field};
 use super::{ArgFault, Observation, Task, Touches, Verdict, diff};
-use crate::host::{Action, ApiGet, Bytes, FileKind, LookError, Method, Probe, Query, Step, Topic};
+use crate::host::{ApiGet, LookError, Method, Probe, Step, own_program};
+use installed::OnNode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::path::Path;
 
-/// What every node gets.
-const SCRIPT: &str = include_str!("../../hooks/converge-hook");
-const BINARY: &str = "/usr/local/bin/converge";
+mod installed;
 
-/// Puts converge's hookscript on every node that may run a container, then makes the container use it. The script calls
-/// `/usr/local/bin/converge hook`; before a start it refuses when that program is missing or too old. So the container
-/// is made to use it only when the program with its `hook` command is on every one of those nodes; until then use
-/// `activate: false`, which only puts the script in place. Setting it needs the login of root@pam itself.
+/// Guards a container on DRBD: before a start `converge hook` verifies that DRBD may be promoted on that node, and
+/// refuses the start otherwise; after a stop it sees that the device was let go, and says who keeps it.
+///
+/// Puts the script and the program, a copy of this converge, on every node that may run the container, and only then
+/// makes the container use it: where one of them is missing, Proxmox VE refuses every start. The program lies below
+/// `/usr/local/lib/converge`, under its SHA-256; a node with another version drifts. Nothing needs to be configured;
+/// `/etc/converge/hook.yml` on a node may. `converge hook --explain VMID` on a node shows the verdict and its reasons.
+/// Setting it needs the login of root@pam itself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hookscript {
@@ -37,7 +39,7 @@ pub struct Hookscript {
     /// Nodes that may run the container; without it, every node of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<OneOrMany>,
-    /// Make the container use it. `false` puts the script in place and leaves the container as it is.
+    /// Make the container use it. `false` puts everything in place and leaves the container as it is.
     #[serde(default = "yes")]
     pub activate: bool,
 }
@@ -64,16 +66,6 @@ pub struct Found {
     /// Node and configuration of the container.
     guest: Option<(String, Row)>,
     api_user: Option<String>,
-}
-
-/// What a node says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OnNode {
-    has_directory: bool,
-    /// Content and mode, or what is there instead of a file.
-    script: Option<Result<(String, u32), String>>,
-    /// Why the program cannot serve as hook; `None`: it can.
-    program: Option<String>,
 }
 
 impl Hookscript {
@@ -129,42 +121,32 @@ impl Hookscript {
         self.use_it(found, &targets, nodes)
     }
 
-    /// Puts the script where it is missing or different.
+    /// Puts script and program where they are missing or different.
     fn install(&self, targets: &[&str], nodes: &Nodes<'_, OnNode>) -> Option<Verdict> {
-        let (path, mut steps, mut on, mut difference) = (self.path(), Vec::new(), Vec::new(), String::new());
+        let own = match own_program() {
+            Ok(own) => own,
+            Err(why) => return Some(Verdict::blocked(format!("this program cannot be copied: {why}"))),
+        };
+        let (mut steps, mut on, mut difference) = (Vec::new(), Vec::new(), String::new());
         for name in targets {
             let Some(Ok(seen)) = nodes.get(name) else { continue };
-            let shown = format!("{name}:{path}");
-            match &seen.script {
-                Some(Ok((text, mode))) if text == SCRIPT && *mode == 0o755 => continue,
-                Some(Err(what)) => return Some(Verdict::blocked(format!("{shown} is {what}, not a file"))),
-                Some(Ok((text, mode))) => {
-                    difference.push_str(&diff::unified(&shown, text, SCRIPT));
-                    if *mode != 0o755 {
-                        let line = |mode: u32| [format!("mode {mode:04o}")];
-                        difference.push_str(&diff::lines(&shown, &line(*mode), &line(0o755)));
-                    }
+            match installed::work(self, name, seen, own) {
+                Err(what) => return Some(Verdict::blocked(what)),
+                Ok(work) if work.steps.is_empty() => {}
+                Ok(mut work) => {
+                    work.why.sort_unstable();
+                    work.why.dedup();
+                    on.push(if work.why.is_empty() {
+                        (*name).to_owned()
+                    } else {
+                        format!("{name} ({})", work.why.join(", "))
+                    });
+                    difference.push_str(&work.diff);
+                    steps.extend(work.steps);
                 }
-                None => difference.push_str(&diff::created(&shown, SCRIPT)),
             }
-            if !seen.has_directory {
-                let directory = self.directory();
-                let action = Action::CreateDirectory { path: directory, mode: Some(0o755), owner: None, group: None };
-                steps.push(Step::from(action).on(*name));
-            }
-            let write = Action::WriteFile {
-                path: path.clone(),
-                content: Bytes(SCRIPT.as_bytes().to_vec()),
-                mode: Some(0o755),
-                owner: Some("root".into()),
-                group: Some("root".into()),
-                validate: None,
-                backup: false,
-            };
-            steps.push(Step::from(write).on(*name));
-            on.push(*name);
         }
-        let summary = format!("put the hookscript on {}", on.join(", "));
+        let summary = format!("put the hookscript and its program on {}", on.join(", "));
         (!steps.is_empty()).then(|| Verdict::stage(summary, difference, steps))
     }
 
@@ -179,12 +161,12 @@ impl Hookscript {
         let now = field(config, "hookscript");
         let unfit: Vec<String> = targets
             .iter()
-            .filter_map(|name| Some(format!("{name}: {}", nodes.get(name)?.as_ref().ok()?.program.as_ref()?)))
+            .filter_map(|name| Some(format!("{name}: {}", nodes.get(name)?.as_ref().ok()?.unfit()?)))
             .collect();
         if !unfit.is_empty() {
             let state = if now == self.volid() { "cannot start" } else { "is not made to use it: it could not start" };
             return Verdict::blocked(format!(
-                "{everywhere}, but container {} {state} on these nodes ({}); install {BINARY}, or say `activate: false`",
+                "{everywhere}, but container {} {state} on these nodes ({})",
                 self.vmid,
                 unfit.join("; ")
             ));
@@ -232,42 +214,14 @@ impl Hookscript {
         let path = path.filter(|p| !p.is_empty());
         Ok(Found { nodes: cluster::nodes(host)?, path, guest, api_user: host.api_user() })
     }
-
-    fn node(&self, host: &dyn Probe) -> Result<OnNode, LookError> {
-        let path = self.path();
-        let script = match host.stat(Path::new(&path))? {
-            None => None,
-            Some(stat) if stat.kind == FileKind::File => {
-                let text = host.read_text(Path::new(&path))?.unwrap_or_default();
-                Some(Ok((text, stat.mode)))
-            }
-            Some(stat) => Some(Err(format!("a {:?}", stat.kind).to_lowercase())),
-        };
-        let program = if self.activate { unfit(host)? } else { None };
-        Ok(OnNode { has_directory: host.stat(Path::new(&self.directory()))?.is_some(), script, program })
-    }
-}
-
-/// Why `converge` on this node cannot serve as hook.
-fn unfit(host: &dyn Probe) -> Result<Option<String>, LookError> {
-    if host.stat(Path::new(BINARY))?.is_none() {
-        return Ok(Some(format!("there is no {BINARY}")));
-    }
-    match host.query(&Query::new(Topic::Other, [BINARY, "hook", "--help"])) {
-        Ok(output) if output.rc == 0 => Ok(None),
-        Ok(_) => Ok(Some(format!("{BINARY} has no `hook` command"))),
-        Err(LookError::NoProgram { .. }) => Ok(Some(format!("{BINARY} cannot be run"))),
-        Err(error) => Err(error),
-    }
 }
 
 impl Task for Hookscript {
     const KIND: &'static str = "hookscript";
     const EXAMPLE: &'static str = "\
-- name: The hook lies on every node
+- name: DRBD is asked before the container starts
   hookscript:
     vmid: 101
-    activate: false
 ";
     const TOUCHES: Touches = Touches::Cluster;
     type Seen = cluster::Seen<Found, OnNode>;
@@ -287,7 +241,7 @@ impl Task for Hookscript {
         if cluster::is_cluster(host) {
             self.cluster(host).map(cluster::Seen::Cluster)
         } else {
-            self.node(host).map(cluster::Seen::Node)
+            installed::probe(self, host).map(cluster::Seen::Node)
         }
     }
 

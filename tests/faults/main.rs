@@ -29,7 +29,6 @@ const EXTRA: &str = r#"
     - name: Hook
       hookscript:
         vmid: 101
-        activate: false
 "#;
 
 /// The container is moved away from where it runs.

@@ -4,7 +4,7 @@
 
 use super::Local;
 use super::owners::Owners;
-use crate::host::{Action, FileKind, Probe, Stat, StepError};
+use crate::host::{Action, FileKind, Probe, Stat, StepError, copy_own_program};
 use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -42,6 +42,7 @@ impl Local {
                 self.set_attributes(path, attributes)
             }
             Action::Symlink { path, target } => self.symlink(path, target),
+            Action::InstallSelf { path, sha256, .. } => self.install_self(path, sha256),
             Action::Remove { path, recursive } => self.remove(path, *recursive),
             Action::Run { .. } | Action::Api { .. } | Action::Sleep { .. } => {
                 Err(failed("file action", "this is none"))
@@ -260,6 +261,20 @@ impl Local {
                 .map_err(|e| failed(format!("set the mode of {}", real.display()), e))?;
         }
         Ok(())
+    }
+
+    fn install_self(&self, path: &str, sha256: &str) -> Result<(), StepError> {
+        let real = self.real(path)?;
+        let fail = |e: &dyn ToString| failed(format!("install {path}"), e.to_string());
+        let dir = real.parent().unwrap_or(Path::new("/"));
+        let temp = tempfile::Builder::new().prefix(".converge.").tempfile_in(dir).map_err(|e| fail(&e))?;
+        let copied = copy_own_program(&mut temp.as_file()).map_err(|e| fail(&e))?;
+        if copied.sha256 != sha256 {
+            return Err(refused(format!("this program is another build ({}) than the controller's", copied.sha256)));
+        }
+        temp.as_file().set_permissions(Permissions::from_mode(0o755)).map_err(|e| fail(&e))?;
+        temp.as_file().sync_all().map_err(|e| fail(&e))?;
+        temp.persist(&real).map(drop).map_err(|e| fail(&e.error))
     }
 
     fn symlink(&self, path: &str, target: &str) -> Result<(), StepError> {

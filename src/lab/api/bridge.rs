@@ -13,7 +13,7 @@ use crate::lab::commands::Ctx;
 use crate::lab::device::{self, BlockDevice, Content, Filesystem, OpenError};
 use crate::lab::files::{Files, View, Writer};
 use crate::lab::world::{Flavour, Place, World};
-use crate::lab::{guest, power};
+use crate::lab::{guest, hook, power};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -84,6 +84,11 @@ pub fn within<R>(world: &mut World, files: &Files, f: impl FnOnce(&mut Cluster, 
 /// Lets the cluster live up to now: what HA would have done since somebody last asked.
 pub fn live(world: &mut World, files: &Files) {
     within(world, files, super::ha::advance);
+}
+
+/// What Proxmox VE does when a container has ended without being told to.
+pub fn hook_after_end(world: &mut World, files: &Files, node: &str, vmid: u32) {
+    within(world, files, |cluster, site, _| super::lxc::power::ended(cluster, site, node, vmid));
 }
 
 struct LabSite<'a> {
@@ -279,6 +284,11 @@ impl Site for LabSite<'_> {
 
     fn stop_guest(&mut self, _node: &str, vmid: u32, _rootfs: &Rootfs, _log: &mut Vec<String>) -> Worked<()> {
         guest::stop(self.world, vmid)
+    }
+
+    fn run_hook(&mut self, node: &str, vmid: u32, phase: &str, script: &str) -> (i32, Vec<String>) {
+        let called = hook::call(self.world, self.files, node, vmid, phase, script);
+        (called.rc, called.said)
     }
 
     fn has_bridge(&self, node: &str, name: &str) -> bool {

@@ -33,8 +33,8 @@ mod verify;
 mod tests;
 
 pub use auth::Secrets;
-pub use bridge::{ApiError, get, live, write};
+pub use bridge::{ApiError, get, hook_after_end, live, write};
 pub use dispatch::handle;
 pub use request::{Reply, Request};
 pub use server::{ServeError, Server, serve};
-pub use state::{Cluster, HookCall};
+pub use state::{Cluster, HookCall, Task};

@@ -78,6 +78,8 @@ pub trait Site {
     fn start_guest(&mut self, node: &str, vmid: u32, rootfs: &Rootfs, log: &mut Vec<String>) -> Worked<()>;
     /// Ends the container and unmounts.
     fn stop_guest(&mut self, node: &str, vmid: u32, rootfs: &Rootfs, log: &mut Vec<String>) -> Worked<()>;
+    /// Runs a hookscript; its exit code and what it printed.
+    fn run_hook(&mut self, node: &str, vmid: u32, phase: &str, script: &str) -> (i32, Vec<String>);
     /// The network interfaces that a bridge of this name may be.
     fn has_bridge(&self, node: &str, name: &str) -> bool;
     /// Installed Proxmox packages with their versions.

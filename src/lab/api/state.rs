@@ -96,6 +96,11 @@ pub struct HookCall {
     pub vmid: u32,
     pub phase: String,
     pub script: String,
+    /// Its exit code and what it printed, wherever that went.
+    #[serde(default)]
+    pub rc: i32,
+    #[serde(default)]
+    pub said: Vec<String>,
 }
 
 impl Cluster {

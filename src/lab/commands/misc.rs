@@ -193,6 +193,38 @@ pub fn logger(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
     }
 }
 
+/// `sendmail -t`: what a node mails to root lies in its mailbox.
+pub fn sendmail(ctx: &mut Ctx, _argv: &[String], stdin: Option<&[u8]>) -> Output {
+    let before = ctx.text("/var/mail/root").unwrap_or_default();
+    let text = format!(
+        "{before}From root {}\n{}\n\n",
+        super::clock::ctime(ctx.world.now_s()),
+        String::from_utf8_lossy(stdin.unwrap_or_default()).trim_end()
+    );
+    match ctx.writer().ship("/var/mail/root", text.as_bytes(), 0o600) {
+        Ok(()) => Output::default(),
+        Err(e) => Output::failed(75, format!("sendmail: {e}\n")),
+    }
+}
+
+/// Inside a container; a node's power is `lab break`'s.
+pub fn poweroff(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
+    let Place::Container(vmid) = ctx.place else { return super::not_simulated(argv, "ending a node from its shell") };
+    crate::lab::hook::ended_by_itself(ctx.world, ctx.files, vmid);
+    Output::default()
+}
+
+/// As [`poweroff`], and at once up again.
+pub fn reboot(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
+    let Place::Container(vmid) = ctx.place else {
+        return super::not_simulated(argv, "restarting a node from its shell");
+    };
+    match crate::lab::hook::restarted_by_itself(ctx.world, ctx.files, vmid) {
+        Ok(()) => Output::default(),
+        Err(why) => Output::failed(1, format!("{why}\n")),
+    }
+}
+
 pub fn sysctl(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
     let options =
         match Options::parse(argv, "nwep:aq", &["values", "write", "load=?", "system", "all", "ignore", "quiet"]) {

@@ -26,7 +26,7 @@ pub use block::put_foreign_filesystem;
 use super::drbd;
 use super::files::{FileError, Files, View, Writer};
 use super::world::{NodeState, Place, System, World};
-use crate::host::{LookError, Output};
+use crate::host::{LookError, Output, OwnProgram};
 use std::collections::BTreeMap;
 
 /// One program run at one place.
@@ -133,7 +133,19 @@ pub fn run(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Result<Outpu
         let there = needs.is_there(ctx);
         return if there { Ok(program(ctx, argv, stdin)) } else { Err(missing()) };
     }
+    if own_program(ctx, full).is_some() {
+        return Ok(super::hook::program(ctx, argv));
+    }
     own_script(ctx, full, argv).unwrap_or_else(|| Err(missing()))
+}
+
+/// The build of converge that a path, or a name to be found, leads to on a node; `None`: it does not, or cannot be run.
+pub fn own_program(ctx: &Ctx, full: &str) -> Option<OwnProgram> {
+    let path = if full.contains('/') { ctx.absolute(full) } else { which(ctx, full)? };
+    let view = ctx.view();
+    let path = view.canonical(&path).ok()?;
+    let runs = view.stat(&path).ok().flatten().is_some_and(|s| s.mode & 0o111 != 0);
+    if runs && !ctx.in_container() { view.reference(&path) } else { None }
 }
 
 /// Whether the lab does what a program does, rather than only having its file.
@@ -251,15 +263,18 @@ const PROGRAMS: &[(&str, Needs, Program)] = {
         ("mv", Nothing, files::mv),
         ("nice", Nothing, misc::prefix),
         ("pct", ANode, pve::pct),
+        ("poweroff", Nothing, misc::poweroff),
         ("printf", Nothing, text::printf),
         ("pvecm", ANode, pve::pvecm),
         ("pvesh", ANode, pve::pvesh),
         ("pveversion", ANode, pve::pveversion),
         ("readlink", Nothing, files::readlink),
+        ("reboot", Nothing, misc::reboot),
         ("rm", Nothing, files::rm),
         ("rmmod", ANode, modules::rmmod),
         ("rpc.nfsd", Package("nfs-kernel-server"), services::rpc_nfsd),
         ("sh", Nothing, shell::sh),
+        ("sendmail", ANode, misc::sendmail),
         ("sha256sum", Nothing, files::hash_sum),
         ("sha512sum", Nothing, files::hash_sum),
         ("sleep", Nothing, misc::sleep),

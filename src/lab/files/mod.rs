@@ -3,6 +3,7 @@
 //! Links are followed inside the tree only; nothing outside of the lab's directory is ever touched. Owners and
 //! modes are kept in the world, because an ordinary user cannot chown.
 
+pub mod reference;
 mod view;
 mod writer;
 

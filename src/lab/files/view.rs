@@ -2,7 +2,7 @@
 //!
 //! Links are followed inside the tree only, and never more than forty; a block device is not read as a file.
 
-use super::{FileError, Files, Spot, Zone, components, join};
+use super::{FileError, Files, Spot, Zone, components, join, reference};
 use crate::host::{FileKind, Stat};
 use crate::lab::device;
 use crate::lab::virtual_files::{self, Entry};
@@ -129,10 +129,15 @@ impl View<'_> {
             Some(Entry::Link(_)) | None => {}
         }
         match std::fs::read(&spot.real) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => reference::resolve(bytes).map(Some).map_err(|text| FileError::new(path, text)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(FileError::io(path, &e)),
         }
+    }
+
+    /// The build of converge that a file stands for, if it is one of those.
+    pub fn reference(&self, path: &str) -> Option<crate::host::OwnProgram> {
+        reference::read(&self.walk(path, true).ok()?.real)
     }
 
     /// `read` as text, `None` also for what is no text: for the lab's own needs.
@@ -173,7 +178,9 @@ impl View<'_> {
         };
         let (mode, owner, group) = self.attributes(&spot, kind, &meta);
         let link_target = std::fs::read_link(&spot.real).ok().map(|t| t.to_string_lossy().into_owned());
-        Ok(Some(Stat { kind, mode, owner, group, size_bytes: meta.len(), link_target, modified_s: meta.mtime() }))
+        let referred = (meta.len() == reference::LENGTH && mode & 0o111 != 0).then(|| reference::read(&spot.real));
+        let size_bytes = referred.flatten().map_or(meta.len(), |program| program.size_bytes);
+        Ok(Some(Stat { kind, mode, owner, group, size_bytes, link_target, modified_s: meta.mtime() }))
     }
 
     fn entry_stat(&self, entry: &Entry, spot: &Spot) -> Stat {

@@ -1,9 +1,11 @@
+use super::installed::{LINK, SCRIPT, VERSIONS};
 use super::*;
-use crate::host::Output;
+use crate::host::{Host, Output};
 use crate::tasks::Decision;
 use crate::tasks::fake::{Fake, faults, task};
 use crate::tasks::fake_cluster::{Api, FakeNode, blocked, calls, drifts_and_predicts, nodes, ok, verdict};
 use serde_json::json;
+use std::path::Path;
 
 const PATH: &str = "/var/lib/vz/snippets/converge-hook";
 
@@ -14,9 +16,26 @@ fn api(config: serde_json::Value) -> Api {
         .on("/nodes/pve2/lxc/101/config", config)
 }
 
+fn version(sha256: &str) -> String {
+    format!("{VERSIONS}/{sha256}/converge")
+}
+
+/// The program as this one installs it, and that it runs.
 fn fit(fake: &Fake) {
-    fake.file(BINARY, "", 0o755);
-    fake.answer(&[BINARY, "hook", "--help"], Output::ok("usage"));
+    let own = own_program().unwrap();
+    let (path, sha256, size_bytes) = (version(&own.sha256), own.sha256.clone(), own.size_bytes);
+    fake.perform(&Step::from(crate::host::Action::InstallSelf { path, sha256, size_bytes })).unwrap();
+    fake.link(LINK, &format!("{}/converge", own.sha256));
+    fake.file("/usr/local/bin/converge", "", 0o755);
+    runs(fake);
+}
+
+fn runs(fake: &Fake) {
+    fake.answer(&[LINK, "hook", "--help"], Output::ok("usage"));
+}
+
+fn gone(fake: &Fake) {
+    fake.answer(&[LINK, "hook", "--help"], Output::failed(127, "not found"));
 }
 
 fn script(fake: &Fake, text: &str, mode: u32) {
@@ -36,7 +55,10 @@ fn first_on_every_node_then_in_the_container() {
     });
     let seen = api(json!({"digest": "aa", "hostname": "nfs1"}));
     let Decision::Drift(change) = verdict(&wanted, &seen, &bare).decision else { panic!() };
-    assert_eq!(change.summary, "put the hookscript on pve1, pve2, pve3");
+    assert_eq!(
+        change.summary,
+        "put the hookscript and its program on pve1 (missing), pve2 (not executable), pve3 (old)"
+    );
     assert!(change.diff.contains("-mode 0644") && change.diff.contains("-old"), "{}", change.diff);
     assert!(calls(&change).iter().all(|call| call.starts_with("on pve")), "no word to the API yet");
     let there = nodes(|_, fake| {
@@ -48,30 +70,75 @@ fn first_on_every_node_then_in_the_container() {
 }
 
 #[test]
+fn a_missing_old_broken_or_locked_program_drifts_even_when_the_container_uses_it() {
+    let wanted: Hookscript = task(json!({"vmid": 101}));
+    let own = &own_program().unwrap().sha256;
+    let old = "0".repeat(64);
+    let used = || api(json!({"hookscript": "local:snippets/converge-hook"}));
+    for (state, said, steps) in [
+        ("missing", "on pve3 (missing)", 5),
+        ("old", "on pve3 (old, with an old version)", 5),
+        ("cut short", "on pve3 (broken)", 3),
+        ("not executable", "on pve3 (not executable)", 1),
+        ("does not run", "on pve3 (broken)", 3),
+    ] {
+        let there = nodes(|name, fake| {
+            if name != "pve3" {
+                fit(fake);
+            } else if state == "missing" {
+                gone(fake);
+            } else if state == "old" {
+                fake.file(&version(&old), "", 0o755);
+                fake.link(LINK, &format!("{old}/converge"));
+                fake.file("/usr/local/bin/converge", "", 0o755);
+                runs(fake);
+            } else {
+                fit(fake);
+                match state {
+                    "cut short" => fake.file(&version(own), "half", 0o755),
+                    "not executable" => {
+                        fake.files.borrow_mut().get_mut(Path::new(&version(own))).unwrap().0.mode = 0o644;
+                        gone(fake);
+                    }
+                    _ => gone(fake),
+                }
+            }
+            script(fake, SCRIPT, 0o755);
+        });
+        let Decision::Drift(change) = verdict(&wanted, &used(), &there).decision else { panic!("{state}") };
+        assert_eq!(change.summary, format!("put the hookscript and its program {said}"), "{state}");
+        assert_eq!(change.steps.len(), steps, "{state}: {:#?}", calls(&change));
+        // What was done is enough.
+        let FakeNode::Up(fake) = &there["pve3"] else { panic!() };
+        for step in &change.steps {
+            fake.perform(step).unwrap();
+        }
+        runs(fake);
+        ok(&wanted, &used(), &there);
+    }
+}
+
+#[test]
 fn a_container_is_not_kept_from_starting() {
     let wanted: Hookscript = task(json!({"vmid": 101}));
     let there = nodes(|name, fake| {
+        fit(fake);
         script(fake, SCRIPT, 0o755);
-        match name {
-            "pve1" => fit(fake),
-            "pve2" => {
-                fake.file(BINARY, "", 0o755);
-                fake.answer(&[BINARY, "hook", "--help"], Output::failed(2, "unrecognized subcommand"));
-            }
-            _ => {}
+        if name == "pve2" {
+            fake.files.borrow_mut().remove(Path::new(LINK));
+            fake.file(LINK, "somebody's", 0o755);
         }
     });
-    blocked(&wanted, &api(json!({})), &there, "pve2: /usr/local/bin/converge has no `hook` command");
-    blocked(&wanted, &api(json!({})), &there, "pve3: there is no /usr/local/bin/converge");
-    let used = api(json!({"hookscript": "local:snippets/converge-hook"}));
-    blocked(&wanted, &used, &there, "cannot start on these nodes");
-    ok(&task::<Hookscript>(json!({"vmid": 101, "activate": false})), &api(json!({})), &there);
+    blocked(&wanted, &api(json!({})), &there, "pve2:/usr/local/lib/converge/converge is a file, not a link");
 }
 
 #[test]
 fn a_node_that_is_down_may_still_start_it_later() {
     let wanted: Hookscript = task(json!({"vmid": 101, "activate": false}));
-    let mut there = nodes(|_, fake| script(fake, SCRIPT, 0o755));
+    let mut there = nodes(|_, fake| {
+        fit(fake);
+        script(fake, SCRIPT, 0o755);
+    });
     there.insert("pve3", FakeNode::Down);
     blocked(&wanted, &api(json!({})), &there, "pve3: pve3 cannot be reached");
     let two: Hookscript = task(json!({"vmid": 101, "activate": false, "nodes": "pve1,pve2"}));
@@ -95,29 +162,54 @@ fn what_forbids_it_is_said() {
 }
 
 /// The script itself, run by the shell that runs it on a node.
-fn run(converge: Option<&str>, phase: &str) -> (i32, String) {
+fn run(converge: Option<(&str, u32)>, phase: &str) -> (i32, String) {
+    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let binary = folder.path().join("converge");
-    if let Some(text) = converge {
+    if let Some((text, mode)) = converge {
         std::fs::write(&binary, text).unwrap();
-        std::process::Command::new("chmod").arg("755").arg(&binary).status().unwrap();
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    let text = SCRIPT.replace("converge=/usr/local/bin/converge", &format!("converge={}", binary.display()));
+    let once = folder.path().join("once");
+    let text = SCRIPT.replace(&format!("converge={LINK}"), &format!("converge={}", binary.display()));
+    let text = text.replace("/run/converge/hook/start-once", &once.display().to_string());
     assert_ne!(text, SCRIPT);
-    let out = std::process::Command::new("sh").args(["-c", &text, "hook", "101", phase]).output().unwrap();
-    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    (out.status.code().unwrap(), said)
+    let call = || {
+        let out = std::process::Command::new("sh").args(["-c", &text, "hook", "101", phase]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        (out.status.code().unwrap(), said)
+    };
+    let first = call();
+    if first.1.contains("nobody looked") {
+        // Once, by hand, and not twice.
+        std::fs::create_dir_all(&once).unwrap();
+        std::fs::write(once.join("101"), "").unwrap();
+        assert_eq!(call().0, 0);
+        assert_eq!(call().0, 1);
+    }
+    first
 }
 
 #[test]
 fn the_script_refuses_a_start_that_nobody_verified() {
-    let (rc, said) = run(None, "pre-start");
-    assert_eq!(rc, 1);
-    assert!(said.contains("start of container 101 refused"), "{said}");
-    assert_eq!(run(None, "post-stop").0, 0);
-    assert_eq!(run(None, "novel-phase").0, 0);
-    assert_eq!(run(Some("#!/bin/sh\nexit 2\n"), "pre-start").0, 1, "a converge without the command");
-    let able = "#!/bin/sh\n[ \"$2\" = --help ] && exit 0\necho \"$@\"; exit 7\n";
-    assert_eq!(run(Some(able), "pre-start"), (7, "hook 101 pre-start\n".to_owned()));
-    assert_eq!(run(Some(able), "novel-phase").0, 0);
+    let said = |converge: Option<(&str, u32)>| {
+        let (rc, said) = run(converge, "pre-start");
+        assert_eq!(rc, 1, "{said}");
+        assert!(said.contains("start of container 101 refused: "), "{said}");
+        for phase in ["post-start", "pre-stop", "post-stop", "novel-phase"] {
+            assert_eq!(run(converge, phase).0, 0);
+        }
+        said
+    };
+    assert!(said(None).contains("is missing on this node or not executable"));
+    assert!(said(Some(("#!/bin/sh\n", 0o644))).contains("not executable"));
+    assert!(said(Some(("#!/bin/sh\nexit 2\n", 0o755))).contains("did not run (exit code 2)"));
+    assert!(said(Some(("#!/bin/sh\nkill -SEGV $$\n", 0o755))).contains("did not run (exit code 139)"));
+    assert!(said(Some(("#!/no/interpreter\n", 0o755))).contains("did not run (exit code 12"));
+    let able = "#!/bin/sh\necho \"$@\"; exit 0\n";
+    assert_eq!(run(Some((able, 0o755)), "pre-start"), (0, "hook 101 pre-start\n".to_owned()));
+    assert_eq!(run(Some((able, 0o755)), "novel-phase"), (0, String::new()));
+    let denies = "#!/bin/sh\necho no; exit 1\n";
+    assert_eq!(run(Some((denies, 0o755)), "pre-start"), (1, "no\n".to_owned()));
+    assert_eq!(run(Some((denies, 0o755)), "post-stop").0, 0);
 }

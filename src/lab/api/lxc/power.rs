@@ -1,5 +1,5 @@
 //! Start, stop, shutdown, reboot of containers, as tasks; of HA-managed ones only the wish is noted.
-//! Hookscripts are checked as PVE checks them and every call is recorded; the lab does not run them.
+//! Hookscripts are checked and called as PVE does; every call is recorded.
 
 use super::{check_lock, hookscript, load, path_of, rootfs};
 use crate::lab::api::call::{Call, Outcome, write_etc};
@@ -8,24 +8,37 @@ use crate::lab::api::site::Site;
 use crate::lab::api::state::{Cluster, HookCall};
 use crate::lab::api::{conf::GuestConf, ha};
 
-/// One phase of the hookscript: recorded; a missing script is the text that PVE's task shows.
+/// One phase of the hookscript. What it prints goes to `log`; the error is the text that PVE's task shows.
 fn hook(
     cluster: &mut Cluster,
-    site: &dyn Site,
+    site: &mut dyn Site,
     node: &str,
     vmid: u32,
-    conf: &GuestConf,
-    phase: &str,
+    (conf, phase): (&GuestConf, &str),
+    log: &mut Vec<String>,
 ) -> Result<(), String> {
-    let script = hookscript(site, node, conf);
-    let script = script.map_err(|text| format!("hookscript error for {vmid} on {phase}: {text}\n"))?;
-    if let Some(script) = script {
-        let at_s = site.now_ms() / 1000;
-        cluster.hook_calls.push(HookCall { at_s, node: node.into(), vmid, phase: phase.into(), script });
-        let surplus = cluster.hook_calls.len().saturating_sub(1000);
-        cluster.hook_calls.drain(..surplus);
+    let failed = |why: String| format!("hookscript error for {vmid} on {phase}: {why}\n");
+    let Some(script) = hookscript(site, node, conf).map_err(failed)? else { return Ok(()) };
+    let at_s = site.now_ms() / 1000;
+    let (rc, said) = site.run_hook(node, vmid, phase, &script);
+    log.extend(said.iter().cloned());
+    let (node, phase_of_call) = (node.to_owned(), phase.to_owned());
+    let command = format!("command '{script} {vmid} {phase}' failed: exit code {rc}");
+    cluster.hook_calls.push(HookCall { at_s, node, vmid, phase: phase_of_call, script, rc, said });
+    let surplus = cluster.hook_calls.len().saturating_sub(1000);
+    cluster.hook_calls.drain(..surplus);
+    if rc == 0 { Ok(()) } else { Err(failed(command)) }
+}
+
+/// A container ended without being told to: PVE cleans up and calls the last phase alone, and nobody hears it.
+pub fn ended(cluster: &mut Cluster, site: &mut dyn Site, node: &str, vmid: u32) {
+    let Ok((mut conf, before)) = load(site, node, vmid) else { return };
+    conf.apply_pending();
+    if conf.render() != before {
+        // As in PVE a write that fails here is a line in a log.
+        let _ = write_etc(cluster, site, node, &path_of(node, vmid), &conf.render());
     }
-    Ok(())
+    let _ = hook(cluster, site, node, vmid, (&conf, "post-stop"), &mut Vec::new());
 }
 
 /// Starts a container on the node that owns it; the text of a failure is what its task ends with.
@@ -48,10 +61,10 @@ pub fn start_on(
     if conf.render() != before {
         write_etc(cluster, site, node, &path_of(node, vmid), &conf.render())?;
     }
-    hook(cluster, site, node, vmid, &conf, "pre-start")?;
+    hook(cluster, site, node, vmid, (&conf, "pre-start"), log)?;
     let rootfs = rootfs(site, node, &conf)?;
     site.start_guest(node, vmid, &rootfs, log)?;
-    if let Err(text) = hook(cluster, site, node, vmid, &conf, "post-start") {
+    if let Err(text) = hook(cluster, site, node, vmid, (&conf, "post-start"), log) {
         log.push(text.trim_end().to_string());
     }
     Ok(())
@@ -67,7 +80,7 @@ pub fn stop_on(
 ) -> Result<(), String> {
     let (mut conf, before) = load(site, node, vmid)?;
     check_lock(&conf)?;
-    if let Err(text) = hook(cluster, site, node, vmid, &conf, "pre-stop") {
+    if let Err(text) = hook(cluster, site, node, vmid, (&conf, "pre-stop"), log) {
         log.push(text.trim_end().to_string());
     }
     let rootfs = rootfs(site, node, &conf)?;
@@ -77,7 +90,7 @@ pub fn stop_on(
         write_etc(cluster, site, node, &path_of(node, vmid), &conf.render())?;
     }
     // PVE runs it outside of the task: what it says reaches no log.
-    let _ = hook(cluster, site, node, vmid, &conf, "post-stop");
+    let _ = hook(cluster, site, node, vmid, (&conf, "post-stop"), &mut Vec::new());
     Ok(())
 }
 
