@@ -64,7 +64,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "node-cut-off",
         what: "The last node is cut off from corosync's network: /etc/pve is read-only there.",
-        check_says: "pct warns that the node is offline to the cluster; what must write to /etc/pve there is blocked: no quorum. `converge lab mend` reconnects it.",
+        check_says: "ha_resource is blocked: the node runs, and HA cannot use it; pct warns. Only its network can heal it. `converge lab mend` reconnects it.",
         cause: node_cut_off,
     },
     Fault {
@@ -76,7 +76,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "container-locked",
         what: "A backup died and left its lock on the container.",
-        check_says: "pct warns of the lock, and is blocked where it wants to change something. Only a person knows that no backup runs: `pct unlock`.",
+        check_says: "pct is blocked: the container can neither be started nor moved, and no task works on it. Only a person knows that no backup runs: `pct unlock`.",
         cause: container_locked,
     },
     Fault {

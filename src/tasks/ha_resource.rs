@@ -1,7 +1,7 @@
 //! `ha_resource`: a guest that the cluster keeps running.
 
 use super::cluster::{self, Params, Placement, Row, field};
-use super::{ArgFault, Meanwhile, Observation, Task, Touches, Verdict, diff};
+use super::{ArgFault, Decision, Meanwhile, Observation, Task, Touches, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -68,6 +68,7 @@ pub struct Found {
     resources: Vec<Row>,
     status: Vec<Row>,
     guests: Vec<Row>,
+    nodes: Vec<cluster::Node>,
     placement: Placement,
     missing_right: Option<String>,
 }
@@ -108,6 +109,25 @@ impl HaResource {
             None => self.create(found),
             Some(row) => self.update(found, row),
         }
+    }
+
+    /// A node that answers us and not the cluster. (One that does not answer at all is told of by every task for it.)
+    fn cut_off(&self, found: &Found, nodes: &cluster::Nodes<'_, ()>) -> Option<String> {
+        if matches!(self.state, Some(State::Absent | State::Disabled | State::Ignored)) {
+            return None;
+        }
+        let answers = |name: &str| matches!(nodes.get(name), Some(Ok(())));
+        let apart: Vec<&str> =
+            found.nodes.iter().filter(|n| !n.online && answers(&n.name)).map(|n| n.name.as_str()).collect();
+        (!apart.is_empty()).then(|| {
+            format!(
+                "{}: running, and cut off from the cluster, so that HA cannot use it for {} and /etc/pve is read-only \
+                 there. Look at its corosync links (`pvecm status`, `corosync-cfgtool -s`); this heals by itself when \
+                 they are back",
+                apart.join(", "),
+                self.sid
+            )
+        })
     }
 
     /// Before PVE 9 only the group of a resource knows of failback.
@@ -313,6 +333,7 @@ impl Task for HaResource {
             resources: cluster::rows(host, &cluster::ha_resources())?,
             status: cluster::rows(host, &cluster::ha_status())?,
             guests: cluster::rows(host, &cluster::guests())?,
+            nodes: cluster::nodes(host)?,
             placement: cluster::placement(host)?,
             missing_right: cluster::missing_right(host, "/", "Sys.Console")?,
         }))
@@ -326,7 +347,13 @@ impl Task for HaResource {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, _| self.judge(found))
+        cluster::verdict(all, |found, nodes| {
+            let verdict = self.judge(found);
+            match self.cut_off(found, &nodes) {
+                Some(why) if matches!(verdict.decision, Decision::Ok(_)) => Verdict::blocked(why).data(verdict.data),
+                _ => verdict,
+            }
+        })
     }
 }
 

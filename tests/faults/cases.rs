@@ -21,7 +21,14 @@ pub struct Case {
 
 pub const RESOURCE: &str = "The resource nfs1";
 pub const PCT: &str = "Container 101";
-pub const LOCKED: Says = (PCT, "cluster", "ok", "is locked (backup)");
+pub const LOCKED: Says = (PCT, "cluster", "blocked", "is locked (backup)");
+const CUT_OFF: &[Says] = &[
+    (PCT, "cluster", "ok", "pve3: offline to the cluster"),
+    ("HA looks after", "cluster", "blocked", "pve3: running, and cut off from the cluster"),
+];
+const MODULE: &str = "module that is loaded";
+const NOT_BUILT: &[Says] = &[(MODULE, "pve3", "blocked", "not built for")];
+const NOT_ENROLLED: &[Says] = &[(MODULE, "pve3", "blocked", "mokutil --import")];
 pub const DOWN: Says = ("package source", "pve3", "unreachable", "powered off");
 pub const CUT: &[Says] = &[
     (RESOURCE, "pve1", "blocked", "look at the replication network"),
@@ -101,12 +108,15 @@ pub const REFERENCE: &[Case] = &[
     Case { fault: "node-isolated", exit: 1, check: ISOLATED, after: After::Mended(1, &[]) },
     Case { fault: "split-brain", exit: 1, check: SPLIT, after: After::Stays(1, SPLIT) },
     Case { fault: "no-quorum", exit: 1, check: NO_QUORUM, after: After::Mended(1, NO_QUORUM) },
-    Case { fault: "container-locked", exit: 0, check: &[LOCKED], after: After::Stays(0, &[LOCKED]) },
+    Case { fault: "container-locked", exit: 1, check: &[LOCKED], after: After::Stays(1, &[LOCKED]) },
+    Case { fault: "node-cut-off", exit: 1, check: CUT_OFF, after: After::Mended(1, CUT_OFF) },
+    Case { fault: "dkms-failed", exit: 1, check: NOT_BUILT, after: After::Stays(1, NOT_BUILT) },
+    Case { fault: "secure-boot", exit: 1, check: NOT_ENROLLED, after: After::Stays(1, NOT_ENROLLED) },
     Case {
-        fault: "node-cut-off",
-        exit: 0,
-        check: &[(PCT, "cluster", "ok", "pve3: offline to the cluster")],
-        after: After::Mended(0, &[(PCT, "cluster", "ok", "pve3: offline to the cluster")]),
+        fault: "new-kernel",
+        exit: 3,
+        check: &[("headers it is built with", "pve3", "drifted", "install proxmox-default-headers")],
+        after: After::Healed,
     },
     // Nothing asks for another version: the hold is in nobody's way.
     Case { fault: "package-held", exit: 0, check: &[], after: After::Stays(0, &[]) },

@@ -54,6 +54,7 @@ fn every_fault_is_named_and_healed_or_left_to_a_person() {
             wrong.extend(held_primary(&ground).err().map(|why| format!("held-primary: {why}")));
             wrong.extend(beside_the_reference(&ground).err());
             wrong.extend(stopped_everywhere(&ground).err());
+            wrong.extend(without_its_hookscript(&ground).err());
             wrong
         });
         let mut wrong = Vec::new();
@@ -79,13 +80,18 @@ fn held_primary(ground: &Ground) -> Result<(), String> {
     let elsewhere = ground.written("elsewhere.yml", ELSEWHERE);
     ground.on(&lab, "apply", &elsewhere).expect("the move", 0, &[])?;
     let gave_up: Says = ("HA looks after", "cluster", "blocked", "another node that is still Primary");
+    // It is named as soon as the container belongs elsewhere, and who holds it is a person's to decide.
+    let held: Says = (RESOURCE, "pve1", "blocked", "which belongs to pve2");
     // The HA manager takes some seconds to move it and to give up.
     let until = Instant::now() + Duration::from_secs(60);
+    while !ground.on(&lab, "check", &ground.playbook).says(&held) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(500));
+    }
     while !ground.on(&lab, "check", &ground.playbook).says(&gave_up) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(500));
     }
-    ground.on(&lab, "check", &ground.playbook).expect("check", 1, &[gave_up])?;
-    ground.on(&lab, "apply", &ground.playbook).expect("apply", 1, &[gave_up])
+    ground.on(&lab, "check", &ground.playbook).expect("check", 1, &[held, gave_up])?;
+    ground.on(&lab, "apply", &ground.playbook).expect("apply", 1, &[held, gave_up])
 }
 
 /// Faults in what only an extra playbook describes, and of a disk before it is DRBD's.
@@ -113,6 +119,29 @@ fn beside_the_reference(ground: &Ground) -> Result<(), String> {
         return Err(format!("foreign-disk: dangerous advice: {}", apply.told()));
     }
     ground.on(&lab, "check", &ground.playbook).expect("foreign-disk: check after apply", 1, &[kept])
+}
+
+const HOOK: &str = r##"
+- name: The program that the hook calls
+  hosts: nodes
+  tasks:
+    - name: Program
+      copy: { dest: /usr/local/bin/converge, content: "#!/bin/sh\nexit 0\n", mode: "0755" }
+- name: Hooks
+  hosts: cluster
+  tasks:
+    - name: Hook
+      hookscript: { vmid: 101 }
+"##;
+
+fn without_its_hookscript(ground: &Ground) -> Result<(), String> {
+    let (lab, hook) = (ground.copy("hookscript"), ground.written("hook.yml", HOOK));
+    ground.on(&lab, "apply", &hook).expect("hookscript: apply", 0, &[])?;
+    ground.lab(&lab, &["break", "hookscript-missing"]);
+    let says = |outcome| ("Hook", "cluster", outcome, "put the hookscript on pve3");
+    ground.on(&lab, "check", &hook).expect("hookscript-missing: check", 3, &[says("drifted")])?;
+    ground.on(&lab, "apply", &hook).expect("hookscript-missing: apply", 0, &[says("changed")])?;
+    ground.on(&lab, "check", &hook).expect("hookscript-missing: check after apply", 0, &[])
 }
 
 /// One task stops DRBD on all nodes at once: only as many stop as the others can do without, and check knows which.

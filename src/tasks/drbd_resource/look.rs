@@ -1,8 +1,10 @@
 //! Looking at one node. Asks DRBD's tools only while a 9.x module is loaded, because asking would load one.
 
 use super::DrbdResource;
+use super::owner::{self, Owner};
 use crate::drbd::gi::{self, Generation};
 use crate::drbd::resource::{File, Resource};
+use crate::drbd::words::Role;
 use crate::drbd::{module, plan, status};
 use crate::host::{LookError, Output, Probe, Query, Topic};
 use crate::tasks::drbd_seen::{answer, dry_run};
@@ -71,6 +73,9 @@ pub struct Runtime {
     pub plan: Option<Result<plan::Plan, String>>,
     /// By volume: lines of the kernel's list of openers; absent = cannot be told.
     pub openers: BTreeMap<u32, usize>,
+    /// Whose disk it is; asked only of a Primary.
+    #[serde(default)]
+    pub owner: Option<Owner>,
     /// Node-id in metadata of a disk that is not attached, where it has one.
     pub md_node_ids: BTreeMap<u32, i32>,
 }
@@ -280,6 +285,7 @@ fn runtime(
         generations: BTreeMap::new(),
         plan: None,
         openers: BTreeMap::new(),
+        owner: None,
         md_node_ids: BTreeMap::new(),
     };
     // drbdadm knows the resource only by a file that names this host.
@@ -306,6 +312,12 @@ fn runtime(
         }
     }
     if let Ok(Some(resource)) = &found.status {
+        if resource.role == Role::Primary {
+            let by_name =
+                |(number, device): (u32, String)| [device, format!("/dev/drbd/by-res/{}/{number}", task.name)];
+            let devices: Vec<String> = task.devices().into_iter().flat_map(by_name).collect();
+            found.owner = owner::look(host, &devices)?;
+        }
         for device in &resource.devices {
             let path = format!("/sys/kernel/debug/drbd/resources/{}/volumes/{}/openers", task.name, device.volume);
             // debugfs may not be mounted; that tells nothing.

@@ -9,6 +9,7 @@ mod decide;
 mod local;
 mod look;
 mod overall;
+mod owner;
 mod refuse;
 mod words;
 

@@ -250,6 +250,9 @@ fn running(picture: &Picture<'_>, node: &Node<'_>, status: &Status, stopped: &BT
     if let Some(verdict) = left_primary(picture, node, status) {
         return verdict.data(data);
     }
+    if let Some(why) = held(picture, node, status) {
+        return Verdict::blocked(why).data(data);
+    }
     let bad: Vec<&health::Finding> = health.findings.iter().filter(|f| f.level == Level::Bad).collect();
     if bad.iter().any(|f| !matches!(f.what, What::Inconsistent | What::Outdated)) {
         return Verdict::blocked(format!("{name}: {}{}", health.sentence(), advice(&health, name))).data(data);
@@ -285,6 +288,22 @@ fn left_primary(picture: &Picture<'_>, node: &Node<'_>, status: &Status) -> Opti
     let name = &picture.task.name;
     let step = Step::run(["drbdadm", "secondary", name]).unsettles(Topic::Drbd(name.clone()));
     Some(Verdict::stage(format!("give back the Primary role of {name}, which nobody uses"), "", vec![step]))
+}
+
+/// Primary, and in use, where the container whose disk it is does not belong: it cannot start where it does.
+fn held(picture: &Picture<'_>, node: &Node<'_>, status: &Status) -> Option<String> {
+    let seen = node.ok()?;
+    let owner = seen.runtime.as_ref()?.owner.as_ref()?;
+    if status.role != Role::Primary || owner.node == seen.uname {
+        return None;
+    }
+    let (name, here, super::owner::Owner { vmid, node }) = (&picture.task.name, &seen.uname, owner);
+    Some(format!(
+        "{here} is Primary of {name}, the disk of container {vmid}, which belongs to {node}: something on {here} still \
+         holds the device, and the container cannot start on {node}. Only you can decide to end that: see who it is in \
+         /sys/kernel/debug/drbd/resources/{name}/volumes/*/openers; what a container's NFS server left behind goes with \
+         `killall -9 nfsd` or a reboot of {here}"
+    ))
 }
 
 fn advice(health: &Health, name: &str) -> String {

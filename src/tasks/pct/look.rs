@@ -35,6 +35,9 @@ pub struct Guest {
     /// Keys that wait for a restart.
     pub pending: Vec<String>,
     pub status: Row,
+    /// Of a locked container: the kinds of tasks that run on it now.
+    #[serde(default)]
+    pub worked_on_by: Vec<String>,
 }
 
 impl Guest {
@@ -141,7 +144,8 @@ fn guest(vmid: u32, host: &dyn Probe, guests: &[Row]) -> Result<Option<Guest>, L
     let Some(row) = cluster::find(guests, "vmid", &vmid.to_string()) else { return Ok(None) };
     let (node, kind) = (field(row, "node"), field(row, "type"));
     if kind != "lxc" {
-        return Ok(Some(Guest { node, kind, config: Row::new(), pending: Vec::new(), status: Row::new() }));
+        let (config, pending, status, worked_on_by) = (Row::new(), Vec::new(), Row::new(), Vec::new());
+        return Ok(Some(Guest { node, kind, config, pending, status, worked_on_by }));
     }
     let object = |get: ApiGet| {
         let answer = host.api(&get)?;
@@ -149,13 +153,28 @@ fn guest(vmid: u32, host: &dyn Probe, guests: &[Row]) -> Result<Option<Guest>, L
     };
     let pending = cluster::rows(host, &pending_of(&node, vmid))?;
     let waiting = pending.iter().filter(|row| row.contains_key("pending") || row.contains_key("delete"));
-    Ok(Some(Guest {
+    let mut guest = Guest {
         config: object(config_of(&node, vmid))?,
         status: object(status_of(&node, vmid))?,
         pending: waiting.map(|row| field(row, "key")).collect(),
+        worked_on_by: Vec::new(),
         node,
         kind,
-    }))
+    };
+    if guest.lock().is_some() {
+        guest.worked_on_by = at_work(host, &guest.node, vmid)?;
+    }
+    Ok(Some(guest))
+}
+
+/// The kinds of tasks that run on a container now. A backup of several guests names none of them.
+fn at_work(host: &dyn Probe, node: &str, vmid: u32) -> Result<Vec<String>, LookError> {
+    let get = ApiGet::new(format!("/nodes/{node}/tasks")).param("source", "active").param("limit", "500");
+    let mine = |row: &&Row| {
+        let id = field(row, "id");
+        id == vmid.to_string() || (id.is_empty() && field(row, "type") == "vzdump")
+    };
+    Ok(cluster::rows(host, &get)?.iter().filter(mine).map(|row| field(row, "type")).collect())
 }
 
 pub fn node(task: &Pct, host: &dyn Probe) -> Result<OnNode, LookError> {

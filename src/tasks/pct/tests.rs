@@ -1,6 +1,6 @@
 use super::look::{config_of, pending_of, status_of};
 use super::*;
-use crate::host::{FileKind, Output};
+use crate::host::{ApiGet, FileKind, Output};
 use crate::tasks::Decision;
 use crate::tasks::fake::{Fake, faults, stat, task};
 use crate::tasks::fake_cluster::{Api, FakeNode, FakeNodes, blocked, calls, drifts_and_predicts, nodes, ok, verdict};
@@ -211,11 +211,23 @@ fn a_locked_container_is_left_alone() {
     let mut locked = config();
     locked["lock"] = json!("backup");
     let changed = with(json!({"memory": 1}));
-    blocked(&changed, &on_pve2(locked.clone(), running()), &with_file(""), "`pct unlock 101` on pve2");
-    let verdict = ok(&with(json!({})), &on_pve2(locked.clone(), running()), &with_file(""));
-    assert!(verdict.warnings[0].contains("locked (backup)"));
+    let active = ApiGet::new("/nodes/pve2/tasks").param("source", "active").param("limit", "500");
+    let other = json!({"type": "vzstart", "id": "102"});
+    let left = |tasks: Json| on_pve2(locked.clone(), running()).answer(active.clone(), tasks);
+    for task in [&changed, &with(json!({}))] {
+        blocked(task, &left(json!([other])), &with_file(""), "`pct unlock 101` on pve2");
+    }
+    // A backup that goes on ends by itself; one of several guests names none of them.
+    for id in ["101", ""] {
+        let at_work = || left(json!([other, {"type": "vzdump", "id": id}]));
+        let verdict = ok(&with(json!({})), &at_work(), &with_file(""));
+        assert_eq!(verdict.warnings, ["it is locked (backup): vzdump works on it"]);
+        blocked(&changed, &at_work(), &with_file(""), "vzdump works on it");
+    }
+    let active_now = active.clone();
     locked["lock"] = json!("create");
-    blocked(&with(json!({})), &on_pve2(locked, running()), &with_file(""), "half made");
+    let half = on_pve2(locked, running()).answer(active_now, json!([]));
+    blocked(&with(json!({})), &half, &with_file(""), "half made");
 }
 
 #[test]

@@ -48,13 +48,20 @@ fn decide(task: &Pct, found: &Found, guest: &Guest, nodes: &Nodes<'_, OnNode>) -
     if let Some(lock) = guest.lock() {
         let wants_something = !differing.is_empty() || raw_differs || must_start || must_stop;
         let unlock = format!(
-            "container {} on {} is locked ({lock}); if no task works on it any more: `pct unlock {}` on {}",
+            "container {} on {} is locked ({lock}), and no task that can be seen works on it: it can neither be started \
+             nor moved. Only you can know whether that is over: then `pct unlock {}` on {}",
             task.vmid, guest.node, task.vmid, guest.node
         );
-        if wants_something {
+        if guest.worked_on_by.is_empty() {
+            // HA can neither start nor move it, so that it is not as described, whatever its configuration says.
             return Verdict::blocked(unlock);
         }
-        return Verdict::ok(format!("container {} on {} is as described", task.vmid, guest.node)).warn(unlock);
+        let work = guest.worked_on_by.join(", ");
+        if wants_something {
+            return Verdict::blocked(format!("container {} is locked ({lock}): {work} works on it", task.vmid));
+        }
+        return Verdict::ok(format!("container {} on {} is as described", task.vmid, guest.node))
+            .warn(format!("it is locked ({lock}): {work} works on it"));
     }
     if !differing.is_empty() {
         let privileged = !values::truthy(guest.config.get("unprivileged"));

@@ -189,6 +189,7 @@ impl Cluster {
                     },
                     plan: described.then(|| Ok(self.plan(name, task))),
                     openers: BTreeMap::from([(0, node.openers)]),
+                    owner: None,
                     md_node_ids: BTreeMap::new(),
                 });
             }
