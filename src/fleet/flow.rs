@@ -17,6 +17,8 @@ pub struct Scene<'p> {
     pub chain: Vec<Enclosure>,
     /// A `rescue` stands around: a failure here is not the run's failure.
     pub rescued: bool,
+    /// A task that fails here is not the end of its host's way: what comes after it in the list may never run.
+    pub unsure: bool,
     pub handler: bool,
     /// The tasks were loaded for this moment and are dropped after it, so nothing may be remembered by their address.
     pub passing: bool,
@@ -55,14 +57,25 @@ fn enclosure_of(block: &Block, when: Vec<Expr>, fixed: super::vars::Vars) -> Enc
 
 impl Fleet<'_> {
     /// Runs items on hosts; returns the hosts that are still fine.
-    pub(super) fn items(&mut self, scene: &Scene<'_>, items: &[Item], mut hosts: Vec<String>) -> (Vec<String>, Flow) {
+    pub(super) fn items(&mut self, scene: &Scene<'_>, items: &[Item], hosts: Vec<String>) -> (Vec<String>, Flow) {
         let entered = hosts.clone();
-        for item in items {
+        let end = self.one_after_another(scene, items, hosts);
+        self.hosts.forget_ahead(&entered);
+        end
+    }
+
+    fn one_after_another(&mut self, scene: &Scene<'_>, items: &[Item], mut hosts: Vec<String>) -> (Vec<String>, Flow) {
+        let entered = hosts.clone();
+        let mut ahead = 0;
+        for (at, item) in items.iter().enumerate() {
             if hosts.is_empty() {
                 break;
             }
             match item {
-                Item::Task(def) => hosts = self.task(scene, def, hosts),
+                Item::Task(def) => {
+                    self.send_ahead(scene, items, at, &mut ahead, &hosts);
+                    hosts = self.task(scene, def, hosts);
+                }
                 Item::Block(block) => {
                     let (left, flow) = self.block(scene, block, hosts);
                     hosts = left;
@@ -121,7 +134,8 @@ impl Fleet<'_> {
 
     fn block(&mut self, scene: &Scene<'_>, block: &Block, hosts: Vec<String>) -> (Vec<String>, Flow) {
         let enclosure = enclosure_of(block, block.common.when.clone(), Default::default());
-        let body = scene.inside(enclosure.clone(), !block.rescue.is_empty());
+        let mut body = scene.inside(enclosure.clone(), !block.rescue.is_empty());
+        body.unsure |= !block.rescue.is_empty() || !block.always.is_empty();
         let (mut fine, mut flow) = self.items(&body, &block.body, hosts.clone());
         let plain = scene.inside(enclosure, false);
         // What is rescued is no longer fatal; `always` runs in any case.

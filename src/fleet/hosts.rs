@@ -7,7 +7,7 @@ use crate::link::{Connect, FutureHost, Link, LinkError, in_process};
 use crate::wire::{Request, Response};
 use crate::yaml::Node;
 use minijinja::value::{Enumerator, Object, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,9 @@ pub struct State {
     pub unreachable: Option<String>,
 }
 
+/// A task by its key, and the answer once it had to be taken in.
+type Ahead = (usize, Option<Result<Response, LinkError>>);
+
 pub struct Hosts<'a> {
     connect: &'a dyn Connect,
     mode: Mode,
@@ -36,6 +39,8 @@ pub struct Hosts<'a> {
     /// What opening a link ahead of its first use came to; told at that use.
     refused: BTreeMap<String, LinkError>,
     states: BTreeMap<String, State>,
+    /// Tasks whose questions were sent before their turn, oldest first, with the answer where it had to be taken in.
+    ahead: BTreeMap<String, VecDeque<Ahead>>,
     known: Arc<HostVars>,
 }
 
@@ -81,7 +86,8 @@ impl<'a> Hosts<'a> {
     pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory, doubt: SharedDoubt) -> Self {
         let known = Arc::new(HostVars { all: RwLock::default(), doubt });
         let (links, refused) = (BTreeMap::new(), BTreeMap::new());
-        let hosts = Self { connect, mode, links, refused, states: BTreeMap::new(), known };
+        let (states, ahead) = (BTreeMap::new(), BTreeMap::new());
+        let hosts = Self { connect, mode, links, refused, states, ahead, known };
         for host in &inventory.hosts {
             hosts.introduce(host, inventory);
         }
@@ -198,7 +204,45 @@ impl<'a> Hosts<'a> {
     }
 
     pub fn send(&mut self, host: &str, may_come: bool, request: &Request) -> Result<(), LinkError> {
+        // Answers come in the order of the questions.
+        if let (Some(link), Some(ahead)) = (self.links.get_mut(host), self.ahead.get_mut(host)) {
+            for (_, answer) in ahead.iter_mut().filter(|(_, answer)| answer.is_none()) {
+                *answer = Some(link.answer(None, &mut |_, _| {}));
+            }
+        }
         self.link(host, may_come)?.send(request)
+    }
+
+    /// Sends the question of a task whose turn has not come. A link that fails here fails again then.
+    pub fn send_ahead(&mut self, host: &str, may_come: bool, task: usize, request: &Request) {
+        if self.link(host, may_come).and_then(|link| link.send(request)).is_ok() {
+            self.ahead.entry(host.to_owned()).or_default().push_back((task, None));
+        }
+    }
+
+    pub fn is_ahead(&self, host: &str, task: usize) -> bool {
+        self.ahead.get(host).and_then(VecDeque::front).is_some_and(|(first, _)| *first == task)
+    }
+
+    /// The answer to the oldest question that was sent ahead.
+    pub fn answer_ahead(
+        &mut self,
+        host: &str,
+        progress: &mut dyn FnMut(String, Option<f32>),
+    ) -> Result<Response, LinkError> {
+        match self.ahead.get_mut(host).and_then(VecDeque::pop_front) {
+            Some((_, Some(answer))) => answer,
+            _ => self.answer(host, progress),
+        }
+    }
+
+    /// Nobody will ask for what is still to come of these hosts.
+    pub fn forget_ahead(&mut self, hosts: &[String]) {
+        for host in hosts {
+            if let (Some(ahead), Some(link)) = (self.ahead.remove(host), self.links.get_mut(host)) {
+                link.give_up(ahead.iter().filter(|(_, answer)| answer.is_none()).count());
+            }
+        }
     }
 
     pub fn answer(&mut self, host: &str, progress: &mut dyn FnMut(String, Option<f32>)) -> Result<Response, LinkError> {
@@ -221,6 +265,7 @@ impl<'a> Hosts<'a> {
 
     pub fn lose(&mut self, host: &str, error: &LinkError) {
         self.links.remove(host);
+        self.ahead.remove(host);
         self.state(host).unreachable = Some(error.to_string());
     }
 

@@ -3,6 +3,7 @@
 //! It never looks at or changes a host itself; it renders tasks, sends them to the hosts' agents and tells the
 //! reporter what became of them.
 
+mod ahead;
 mod flow;
 mod handlers;
 mod hosts;
@@ -176,8 +177,15 @@ impl<'a> Fleet<'a> {
         for batch in batches(play, &alive) {
             let started = batch.clone();
             self.collect_owed(&batch);
-            let scene =
-                flow::Scene { play, all: &all, chain: Vec::new(), rescued: false, handler: false, passing: false };
+            let scene = flow::Scene {
+                play,
+                all: &all,
+                chain: Vec::new(),
+                rescued: false,
+                unsure: play.force_handlers,
+                handler: false,
+                passing: false,
+            };
             if play.gather_facts == Some(true) {
                 for host in &batch {
                     self.gather_facts(host);

@@ -5,7 +5,7 @@ use super::render::{self, Desk};
 use super::vars::{self, Layer, OMIT, Scope, Vars};
 use super::{Fleet, Mode};
 use crate::diagnostic::Fault;
-use crate::playbook::{Common, Expr, TaskDef};
+use crate::playbook::{Common, Expr, Play, TaskDef};
 use crate::tasks::{AnyTask, ResolveError};
 use crate::yaml::Node;
 use minijinja::value::{Value, ValueKind};
@@ -31,12 +31,15 @@ pub enum Prepared {
     Fault(String),
 }
 
+type Nodes = Vec<(String, Node)>;
+
 /// Tasks whose arguments are the same on every host are decoded once.
 #[derive(Default)]
 pub struct Cache {
     same_for_all: HashMap<usize, Arc<dyn AnyTask>>,
     /// The magic variables of the play that is running.
     magic: Option<(usize, Arc<Vars>)>,
+    play: Option<(usize, Arc<Nodes>, Arc<Nodes>)>,
 }
 
 impl Fleet<'_> {
@@ -50,7 +53,8 @@ impl Fleet<'_> {
         fixed: Vars,
     ) -> Arc<Scope> {
         let mut layers = Vec::with_capacity(10 + scene.chain.len());
-        layers.push(Layer::Nodes(Arc::new(scene.play.defaults.clone())));
+        let (play_defaults, play_vars) = self.of_play(scene.play);
+        layers.push(Layer::Nodes(play_defaults));
         for enclosure in &scene.chain {
             if !enclosure.defaults.is_empty() {
                 layers.push(Layer::Nodes(enclosure.defaults.clone()));
@@ -58,9 +62,7 @@ impl Fleet<'_> {
         }
         let (given, found) = self.hosts.vars(host, self.inventory);
         layers.extend(given);
-        if !scene.play.vars.is_empty() {
-            layers.push(Layer::Nodes(Arc::new(scene.play.vars.clone())));
-        }
+        layers.push(Layer::Nodes(play_vars));
         for enclosure in &scene.chain {
             if !enclosure.vars.is_empty() {
                 layers.push(Layer::Nodes(enclosure.vars.clone()));
@@ -81,6 +83,19 @@ impl Fleet<'_> {
             layers.push(Layer::Values(Arc::new(self.options.extra_vars.clone())));
         }
         Scope::new(layers, self.doubt.clone())
+    }
+
+    /// A play's defaults and variables, shared by all scopes made in it.
+    fn of_play(&mut self, play: &Play) -> (Arc<Nodes>, Arc<Nodes>) {
+        let key = std::ptr::from_ref(play) as usize;
+        if let Some((of, defaults, vars)) = &self.cache.play
+            && *of == key
+        {
+            return (defaults.clone(), vars.clone());
+        }
+        let (defaults, vars) = (Arc::new(play.defaults.clone()), Arc::new(play.vars.clone()));
+        self.cache.play = Some((key, defaults.clone(), vars.clone()));
+        (defaults, vars)
     }
 
     /// Names that Ansible always provides, the same for all hosts of a play.

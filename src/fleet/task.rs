@@ -3,7 +3,7 @@
 use super::flow::Scene;
 use super::prepare::{Nth, Prepared, loop_vars};
 use super::vars::Vars;
-use super::{Fleet, Mode, together};
+use super::{Fleet, Mode, ahead, together};
 use crate::event::{Event, Outcome, TaskResult};
 use crate::fleet::render;
 use crate::link::LinkError;
@@ -219,6 +219,10 @@ impl Fleet<'_> {
             let lane = &lanes[at];
             let item = lane.nth(round);
             let since = Instant::now();
+            if self.hosts.is_ahead(&lane.target, ahead::key(def)) {
+                sent.push((at, since));
+                continue;
+            }
             let ready = match self.prepare(scene, def, &lane.host, item) {
                 Prepared::Ready(ready) => ready,
                 other => {
@@ -266,11 +270,16 @@ impl Fleet<'_> {
         let hidden = def.common.no_log;
         let reporter = &mut *self.reporter;
         let left = def.common.timeout_s.map(|all| Duration::from_secs(all).saturating_sub(since.elapsed()));
-        let answer = self.hosts.answer_within(target, left, &mut |message, fraction| {
+        let mut progress = |message, fraction| {
             let (host, task) = (target.to_owned(), name.to_owned());
             let message = if hidden { "working".to_owned() } else { message };
             reporter.event(&Event::Progress { host, task, message, fraction });
-        });
+        };
+        let answer = if self.hosts.is_ahead(target, ahead::key(def)) {
+            self.hosts.answer_ahead(target, &mut progress)
+        } else {
+            self.hosts.answer_within(target, left, &mut progress)
+        };
         match answer {
             Ok(Response::Run(result)) => {
                 if let Some(why) = &result.unreachable {

@@ -22,7 +22,7 @@ use crate::event::Mode;
 use crate::wire::{Numbered, Request, Response, read_frame, write_frame};
 use std::collections::VecDeque;
 use std::io::{BufRead, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// How long an agent may be silent while it works on a request: it says every [`crate::agent::BEAT`] that it lives, so
@@ -105,7 +105,8 @@ impl Link {
         mut input: impl BufRead + Send + 'static,
         output: impl Write + Send + 'static,
     ) -> Result<Self, LinkError> {
-        let (sender, frames) = sync_channel(64);
+        // Without a bound: who sends many questions before taking an answer must not be waited for by the agent.
+        let (sender, frames) = channel();
         std::thread::Builder::new()
             .name(format!("link {host}"))
             .stack_size(256 * 1024)
@@ -204,6 +205,11 @@ impl Link {
                     Err(TryRecvError::Empty) => break false,
                 }
             }
+    }
+
+    /// The newest `count` open requests are of no interest any more; what comes for them is thrown away.
+    pub fn give_up(&mut self, count: usize) {
+        self.open.truncate(self.open.len().saturating_sub(count));
     }
 
     /// Asks and waits.

@@ -156,6 +156,8 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
     /// A list of tasks in YAML that works as it stands, after whatever state the law tests lay out for it.
     const EXAMPLE: &'static str;
     const TOUCHES: Touches = Touches::Host;
+    /// Its result sets variables of the host, also without `register`.
+    const GIVES_FACTS: bool = false;
     /// The field that a bare string stands for: `command: touch /x` is `command: {cmd: touch /x}`.
     const FREE_FORM: Option<&'static str> = None;
     /// What was seen. It crosses the wire for kinds that decide over all hosts.

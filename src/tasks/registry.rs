@@ -13,6 +13,7 @@ pub struct Kind {
     pub aliases: &'static [&'static str],
     pub example: &'static str,
     pub touches: Touches,
+    pub gives_facts: bool,
     /// The field that a bare string stands for.
     pub free_form: Option<&'static str>,
     /// JSON schema of the arguments; `description` is the documentation.
@@ -38,6 +39,7 @@ impl Kind {
             aliases: T::ALIASES,
             example: T::EXAMPLE,
             touches: T::TOUCHES,
+            gives_facts: T::GIVES_FACTS,
             free_form: T::FREE_FORM,
             schema: || schemars::schema_for!(T),
             check: |node| match yaml::check_as::<T>(&free_form::<T>(node), Some(T::KIND)) {

@@ -23,6 +23,7 @@ impl Task for SetFact {
     minor: 100
 ";
     const TOUCHES: Touches = Touches::Nothing;
+    const GIVES_FACTS: bool = true;
     type Seen = ();
 
     fn check_args(&self) -> Vec<ArgFault> {

@@ -29,7 +29,7 @@ impl Connect for Directories {
     }
 }
 
-fn programs(argv: &[String], _stdin: Option<&[u8]>) -> Option<Output> {
+pub fn programs(argv: &[String], _stdin: Option<&[u8]>) -> Option<Output> {
     match argv[0].as_str() {
         "true" => Some(Output::ok("")),
         "false" => Some(Output::failed(1, "no")),
@@ -114,6 +114,11 @@ impl Bed {
     }
 
     pub fn run_file(&self, mode: Mode, file: &Path) -> Run {
+        let connect = Directories { dir: self.dir.path().join("hosts"), down: self.down.clone() };
+        self.run_over(mode, file, &connect)
+    }
+
+    pub fn run_over(&self, mode: Mode, file: &Path, connect: &dyn Connect) -> Run {
         let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
         let mut inventory = Inventory { hosts: names.clone(), ..Inventory::default() };
         inventory.groups.insert("nodes".into(), names);
@@ -126,9 +131,8 @@ impl Bed {
         let mut sources = Sources::default();
         let loaded = playbook::load(&[file.to_owned()], &mut sources, &context)
             .unwrap_or_else(|faults| panic!("{}", sources.show(&faults, false)));
-        let connect = Directories { dir: self.dir.path().join("hosts"), down: self.down.clone() };
         let mut recorder = Recorder::default();
-        let exit = Fleet::new(mode, &self.options, &inventory, &context, &connect, sources, &mut recorder).run(&loaded);
+        let exit = Fleet::new(mode, &self.options, &inventory, &context, connect, sources, &mut recorder).run(&loaded);
         let mut run = Run { exit, results: Vec::new(), notes: Vec::new() };
         for event in recorder.events {
             match event {
