@@ -65,7 +65,7 @@ impl Kind {
     }
 
     /// As syslog has it: 2 critical, 3 error, 4 warning, 6 information.
-    fn priority(self) -> u8 {
+    pub fn priority(self) -> u8 {
         match self {
             Self::Stuck => 2,
             Self::Denied => 3,
@@ -74,7 +74,7 @@ impl Kind {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
             Self::Warned => "allowed-with-warning",

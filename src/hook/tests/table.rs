@@ -87,16 +87,31 @@ fn printed() -> String {
     text
 }
 
-#[test]
-fn the_documentation_has_this_table() {
+/// The message ids as the documentation prints them.
+fn ids() -> String {
+    let one = |kind: &tell::Kind| format!("| {} | `{}` | {} |\n", kind.word(), kind.message_id(), kind.priority());
+    let head = "| result | MESSAGE_ID | priority |\n|---|---|---|\n";
+    head.to_owned() + &tell::Kind::ALL.iter().map(one).collect::<String>()
+}
+
+/// What is in the documentation between two marks is what the code says.
+fn documented(mark: &str, now: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/design/hook.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- table -->\n", "<!-- end of table -->");
-    let (before, rest) = text.split_once(begin).expect("the table begins somewhere");
-    let (table, after) = rest.split_once(end).expect("the table ends somewhere");
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- end of {mark} -->"));
+    let (before, rest) = text.split_once(&begin).expect("it begins somewhere");
+    let (kept, after) = rest.split_once(&end).expect("it ends somewhere");
     if std::env::var_os("CONVERGE_BLESS").is_some() {
-        std::fs::write(&path, format!("{before}{begin}{}{end}{after}", printed())).unwrap();
+        std::fs::write(&path, format!("{before}{begin}{now}{end}{after}")).unwrap();
         return;
     }
-    assert_eq!(table, printed(), "CONVERGE_BLESS=1 cargo test --lib hook writes it");
+    assert_eq!(kept, now, "CONVERGE_BLESS=1 cargo test --lib hook writes it");
+}
+
+#[test]
+fn the_documentation_has_this_table_and_these_ids() {
+    documented("table", &printed());
+    documented("ids", &ids());
+    let all: BTreeSet<_> = tell::Kind::ALL.iter().map(|kind| kind.message_id()).collect();
+    assert!(all.len() == tell::Kind::ALL.len() && all.iter().all(|id| id.len() == 32));
 }
