@@ -138,7 +138,7 @@ fn without_its_hookscript(ground: &Ground) -> Result<(), String> {
     let (lab, hook) = (ground.copy("hookscript"), ground.written("hook.yml", HOOK));
     ground.on(&lab, "apply", &hook).expect("hookscript: apply", 0, &[])?;
     ground.lab(&lab, &["break", "hookscript-missing"]);
-    let says = |outcome| ("Hook", "cluster", outcome, "put the hookscript on pve3");
+    let says = |outcome| ("Hook", "cluster", outcome, "put the hookscript and its program on pve3");
     ground.on(&lab, "check", &hook).expect("hookscript-missing: check", 3, &[says("drifted")])?;
     ground.on(&lab, "apply", &hook).expect("hookscript-missing: apply", 0, &[says("changed")])?;
     ground.on(&lab, "check", &hook).expect("hookscript-missing: check after apply", 0, &[])
