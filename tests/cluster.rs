@@ -121,3 +121,38 @@ fn who_is_not_trusted_or_not_let_in_is_told_and_what_to_do() {
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("NOT_SET"), "{told}");
 }
+
+#[test]
+fn one_apply_at_a_time_and_a_check_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (begun, go) = (path("begun"), path("go"));
+    let text = format!(
+        "- hosts: localhost\n  tasks:\n    - name: wait\n      shell: touch {}; until [ -e {} ]; do sleep 0.05; done\n",
+        begun.display(),
+        go.display()
+    );
+    std::fs::write(path("slow.yml"), text).unwrap();
+    std::fs::write(path("quick.yml"), "- hosts: pve1\n  tasks: [{ debug: { msg: x } }]\n").unwrap();
+    let converge = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
+        command.args(words).arg("--lab=lab").current_dir(dir.path());
+        command
+    };
+    let mut first = converge(&["apply", "slow.yml"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    while !begun.exists() {
+        assert!(first.try_wait().unwrap().is_none(), "the first apply ended early");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let second = converge(&["apply", "quick.yml"]).output().unwrap();
+    let checked = converge(&["check", "quick.yml"]).output().unwrap();
+    let forced = converge(&["apply", "quick.yml", "--break-lock"]).output().unwrap();
+    std::fs::write(&go, "").unwrap();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(second.status.code(), Some(1), "{}", said(&second));
+    assert!(said(&second).contains("another apply works on this cluster") && said(&second).contains("apply slow.yml"));
+    assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
+    assert_eq!(forced.status.code(), Some(0), "{}", said(&forced));
+    let after = converge(&["apply", "quick.yml"]).output().unwrap();
+    assert_eq!(after.status.code(), Some(0), "{}", said(&after));
+}

@@ -7,6 +7,8 @@ use crate::event::{Mode, Reporter};
 use crate::exit;
 use crate::fleet::{self, Fleet, vars_of};
 use crate::inventory::{Inventory, select};
+use crate::link::lock::{Held, LockError};
+use crate::link::{self, Connect};
 use crate::playbook::{Item, Play, Playbook};
 use crate::report::{Json as JsonReport, JsonLines, Style, Terminal};
 use clap::Parser;
@@ -47,6 +49,9 @@ pub struct Args {
     /// Begin with the task of this name
     #[arg(long, value_name = "NAME")]
     start_at_task: Option<String>,
+    /// Apply: take over the lock of another apply on the same cluster. Be sure that it is no more
+    #[arg(long)]
+    break_lock: bool,
     /// List the tasks that would run, and stop
     #[arg(long)]
     list_tasks: bool,
@@ -111,6 +116,14 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
     {
         return super::complain(exit::USAGE, format!("--start-at-task: no task is named `{name}`"));
     }
+    // Kept to the end of the run.
+    let _lock = match mode {
+        Mode::Check => None,
+        Mode::Apply => match lock(args, connect.as_ref()) {
+            Ok(lock) => lock,
+            Err(why) => return super::complain(exit::FAILED, why),
+        },
+    };
     let out = std::io::stdout();
     let mut reporter: Box<dyn Reporter> = match args.output {
         Output::Json => Box::new(JsonReport::new(out)),
@@ -154,6 +167,21 @@ fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) ->
         load::playbooks(&args.playbooks, &mut sources.clone(), &context).map_err(as_is)?;
     }
     Ground::of(loaded)
+}
+
+/// One apply at a time on a cluster. Where nobody can tell, that is said, and the run goes on: a cluster that is half
+/// down is what an apply may have to mend.
+fn lock(args: &Args, connect: &dyn Connect) -> Result<Option<Held>, String> {
+    let names: Vec<String> = args.playbooks.iter().map(|p| p.display().to_string()).collect();
+    let owner = link::lock::owner(&format!("apply {}", names.join(" ")));
+    match connect.lock(&owner, args.break_lock, &mut |told| eprintln!("note: {told}")) {
+        Ok(held) => Ok(held),
+        Err(LockError::Busy(why)) => Err(why),
+        Err(LockError::Unknown(why)) => {
+            eprintln!("warning: this run has no lock on the cluster, another apply could run beside it: {why}");
+            Ok(None)
+        }
+    }
 }
 
 fn list(args: &Args, playbooks: &[Playbook], inventory: &Inventory, options: &fleet::Options) -> u8 {

@@ -7,6 +7,7 @@ mod boot;
 mod discover;
 mod in_process;
 mod lab;
+pub mod lock;
 mod pct;
 mod reach;
 mod real;
@@ -64,6 +65,17 @@ pub enum LinkError {
 /// Several hosts are connected to at once.
 pub trait Connect: Sync {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError>;
+
+    /// The right to change these hosts, alone, until it is dropped; `None` where nothing is shared. `take_over`: also from
+    /// somebody who has it. `tell` gets what a person should know of it.
+    fn lock(
+        &self,
+        _owner: &str,
+        _take_over: bool,
+        _tell: &mut dyn FnMut(String),
+    ) -> Result<Option<lock::Held>, lock::LockError> {
+        Ok(None)
+    }
 }
 
 impl Link {

@@ -1,7 +1,8 @@
 //! Ways to the hosts of an inventory: this machine, the cluster's API, and what the inventory says of each host.
 
+use super::lock::{Held, LockError};
 use super::reach::{Reach, Way};
-use super::{ApiHost, Connect, Link, LinkError, in_process, pct, ssh};
+use super::{ApiHost, Connect, Link, LinkError, in_process, lock, pct, ssh};
 use crate::event::Mode;
 use crate::host::Local;
 use crate::inventory::{Inventory, Vars};
@@ -104,5 +105,25 @@ impl Connect for InventoryHosts {
                 Err(LinkError::Lost { host: host.to_owned(), why })
             }
         }
+    }
+
+    /// At the first node that can be asked. Hosts that are no Proxmox nodes share nothing.
+    fn lock(&self, owner: &str, take_over: bool, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
+        let mut why = Vec::new();
+        for (name, reach) in self.nodes.iter().filter_map(|name| Some((name, self.reach.get(name)?))) {
+            let sudo: Vec<String> =
+                if reach.sudo { ["sudo", "-n", "--"].map(str::to_owned).into() } else { Vec::new() };
+            let line = lock::script("/etc/pve", owner, take_over, &sudo);
+            let answer = match &reach.way {
+                Way::Ssh(target) => ssh::lock(Some(target), line, tell),
+                Way::Local => ssh::lock(None, line, tell),
+                Way::PveShell => continue,
+            };
+            match answer {
+                Err(LockError::Unknown(reason)) => why.push(format!("{name}: {reason}")),
+                held_or_busy => return held_or_busy,
+            }
+        }
+        if why.is_empty() { Ok(None) } else { Err(LockError::Unknown(why.join("; "))) }
     }
 }

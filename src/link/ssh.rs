@@ -4,6 +4,7 @@
 //! links to a host). Host keys are judged by ssh alone, and it asks no questions.
 
 use super::binary::Binary;
+use super::lock::{Held, LockError, await_held};
 use super::reach::SshTarget;
 use super::{Link, LinkError, boot};
 use crate::event::Mode;
@@ -85,6 +86,43 @@ pub fn output(target: &SshTarget, sudo: bool, argv: &[&str], within: Duration) -
         Ok(text) if status.success() => Ok(text),
         Ok(_) => Err(ended(target, &process.said, format!("`{}` ended with {status}", argv.join(" ")))),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A shell on the host (or here, without a target) that takes the cluster's lock and holds it.
+pub fn lock(target: Option<&SshTarget>, line: String, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
+    let wrong = LockError::Unknown;
+    let mut command = match target {
+        Some(target) => command(target).map_err(wrong)?,
+        None => {
+            let mut shell = Command::new("sh");
+            shell.arg("-c");
+            shell
+        }
+    };
+    command.arg(line);
+    let (process, stdin, stdout) = Process::start(command).map_err(wrong)?;
+    let said = process.said.clone();
+    let keep = Holder { stdin: Some(stdin), process };
+    await_held(stdout, keep, tell).map_err(|error| match error {
+        LockError::Unknown(why) => LockError::Unknown(ended(&target.cloned().unwrap_or_default(), &said, why)),
+        busy @ LockError::Busy(_) => busy,
+    })
+}
+
+/// Holds a lock by holding a shell's input open. Its end is waited for: the next run must find the lock free.
+struct Holder {
+    stdin: Option<ChildStdin>,
+    process: Process,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until && matches!(self.process.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -105,10 +105,10 @@ impl Bed {
     pub fn serve_at(&mut self, port: u16) -> bool {
         let host_key = format!("host_key_{port}");
         self.keygen(&host_key);
-        let (bin, path) = (self.path("bin").display().to_string(), std::env::var("PATH").unwrap());
+        let path = [self.path("bin").display().to_string(), std::env::var("PATH").unwrap()].join(":");
         let text = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
-             UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nSetEnv PATH={bin}:{path} NODE={port}\n",
+             UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nSetEnv PATH={path} NODE={port}\n",
             self.path(&host_key).display(),
             self.path("authorized_keys").display(),
         );

@@ -1,0 +1,182 @@
+//! One apply at a time on a cluster: a lock in `/etc/pve/priv/lock`, the place and the kind that Proxmox itself uses.
+//!
+//! It is held by a shell on a node for as long as its link stands. If the node or the link dies, pmxcfs lets it expire
+//! two minutes later. A check takes none.
+
+use super::LinkError;
+use super::boot::quote;
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A node answers for the lock within this time.
+const ANSWER: Duration = Duration::from_secs(45);
+/// What pmxcfs gives a lock whose owner is silent.
+const EXPIRES_S: u64 = 120;
+
+/// What is given back at the end of a run by being dropped.
+pub type Held = Box<dyn Send>;
+
+/// What asking for the lock came to.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else works on the cluster.
+    #[error("{0}")]
+    Busy(String),
+    /// It cannot be told whether anybody does.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// `user@machine pid N, apply site.yml`, with the moment from which on.
+pub fn owner(what: &str) -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{} {user}@{machine} (process {}): {what}", now_s(), std::process::id()).replace(['\n', '\r'], " ")
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// An owner's line for people: who, and for how long.
+fn shown(owner: &str) -> String {
+    let (since, who) = owner.trim().split_once(' ').unwrap_or_default();
+    match since.parse::<u64>() {
+        Ok(since) => {
+            let age = now_s().saturating_sub(since);
+            let age = if age < 120 { format!("{age} s") } else { format!("{} min", age / 60) };
+            format!("{who}, for {age}")
+        }
+        Err(_) => "somebody who did not say who".to_owned(),
+    }
+}
+
+/// The command line for a node's shell that takes the lock and holds it until its input ends.
+pub fn script(pve: &str, owner: &str, take_over: bool, prefix: &[String]) -> String {
+    let mode = if take_over { "break" } else { "wait" };
+    let own = ["sh", "-c", include_str!("lock.sh"), "converge", pve, owner, mode];
+    let quoted: Vec<String> = prefix.iter().map(String::as_str).chain(own).map(quote).collect();
+    format!("exec {}", quoted.join(" "))
+}
+
+/// Reads what the script says. `Ok(None)`: this is no node of Proxmox, and there is nothing to lock.
+/// `keep`: what holds the script's input open.
+pub fn await_held<K: Send + 'static>(
+    output: impl Read + Send + 'static,
+    keep: K,
+    tell: &mut dyn FnMut(String),
+) -> Result<Option<Held>, LockError> {
+    let (give, words) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let Ok(line) = line else { return };
+            if let Some((_, word)) = line.split_once("@lock ")
+                && give.send(word.trim_end().to_owned()).is_err()
+            {
+                return;
+            }
+        }
+    });
+    loop {
+        let word = match words.recv_timeout(ANSWER) {
+            Ok(word) => word,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(LockError::Unknown(format!("no answer within {} s", ANSWER.as_secs())));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(LockError::Unknown("the node was lost".into())),
+        };
+        let (kind, rest) = word.split_once(' ').unwrap_or((&word, ""));
+        match kind {
+            "held" => return Ok(Some(Box::new(keep))),
+            "none" => return Ok(None),
+            "broke" => tell(format!("took over the lock of {}", shown(rest))),
+            "busy" => return Err(LockError::Busy(busy(rest))),
+            _ => return Err(LockError::Unknown(format!("the lock cannot be taken: {rest} (no quorum?)"))),
+        }
+    }
+}
+
+pub fn busy(owner: &str) -> String {
+    format!(
+        "another apply works on this cluster: {}. If it is no more, its lock is free within {EXPIRES_S} s, \
+         or at once with --break-lock",
+        shown(owner)
+    )
+}
+
+impl From<LinkError> for LockError {
+    fn from(error: LinkError) -> Self {
+        Self::Unknown(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    /// A folder that says of itself that it is pmxcfs.
+    fn bed() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("pve/priv/lock")).unwrap();
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        let stat = dir.path().join("bin/stat");
+        std::fs::write(&stat, "#!/bin/sh\necho fuseblk\n").unwrap();
+        std::fs::set_permissions(stat, PermissionsExt::from_mode(0o755)).unwrap();
+        dir
+    }
+
+    struct Holder(Child);
+    impl Drop for Holder {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            let _ = self.0.wait();
+        }
+    }
+
+    fn take(dir: &Path, who: &str, take_over: bool) -> Result<Option<Held>, LockError> {
+        let line = script(dir.join("pve").to_str().unwrap(), &format!("{} {who}", now_s()), take_over, &[]);
+        let path = format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = child.stdout.take().unwrap();
+        await_held(output, Holder(child), &mut |_| {})
+    }
+
+    #[test]
+    fn the_second_one_is_told_who_is_first() {
+        let dir = bed();
+        let first = take(dir.path(), "anna@desk", false).unwrap().expect("a lock");
+        let Err(LockError::Busy(why)) = take(dir.path(), "bert@desk", false) else { panic!("two at once") };
+        assert!(why.contains("anna@desk") && why.contains("--break-lock"), "{why}");
+        drop(first);
+        assert!(take(dir.path(), "bert@desk", false).unwrap().is_some());
+        assert!(!dir.path().join("pve/priv/lock/converge").exists());
+        assert!(!dir.path().join("pve/priv/converge-owner").exists());
+    }
+
+    #[test]
+    fn a_lock_can_be_taken_over_and_its_old_owner_does_not_free_it() {
+        let dir = bed();
+        let first = take(dir.path(), "anna@desk", false).unwrap();
+        let second = take(dir.path(), "bert@desk", true).unwrap().expect("taken over");
+        drop(first);
+        assert!(dir.path().join("pve/priv/lock/converge").exists(), "the old owner freed the new one's lock");
+        drop(second);
+        assert!(!dir.path().join("pve/priv/lock/converge").exists());
+    }
+
+    #[test]
+    fn where_there_is_no_pmxcfs_there_is_nothing_to_lock_and_where_it_is_read_only_that_is_told() {
+        let dir = bed();
+        std::fs::write(dir.path().join("bin/stat"), "#!/bin/sh\necho ext2/ext3\n").unwrap();
+        assert!(take(dir.path(), "anna@desk", false).unwrap().is_none());
+        std::fs::write(dir.path().join("bin/stat"), "#!/bin/sh\necho fuseblk\n").unwrap();
+        std::fs::remove_dir(dir.path().join("pve/priv/lock")).unwrap();
+        assert!(matches!(take(dir.path(), "anna@desk", false), Err(LockError::Unknown(_))));
+    }
+}
