@@ -197,6 +197,23 @@ fn node_death_is_survived_again_and_again() {
     }
 }
 
+/// The hook lets both through, because both nodes are good; DRBD lets one of them promote.
+#[test]
+fn two_starts_at_once_on_two_nodes() {
+    let cluster = Cluster::by_hand();
+    cluster.pct("stop");
+    let script = "/var/lib/vz/snippets/converge-hook";
+    for node in ["pve1", "pve2"] {
+        let called = cluster.lab.with(|w| hook::call(w, cluster.lab.files(), node, 101, "pre-start", script)).unwrap();
+        assert_eq!(called.rc, 0, "{:?}", called.said);
+    }
+    let mounted = ["pve1", "pve2"].map(|node| {
+        cluster.run(node, &["mkdir", "-p", "/mnt/x"]);
+        cluster.run(node, &["mount", "/dev/drbd100", "/mnt/x"]).rc
+    });
+    assert_eq!(mounted, [0, 32]);
+}
+
 #[test]
 fn backup_in_stop_mode() {
     let cluster = Cluster::by_hand();

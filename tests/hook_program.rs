@@ -284,6 +284,35 @@ fn a_configuration_that_does_not_read_denies_and_one_start_can_be_let_through() 
 }
 
 #[test]
+fn under_the_name_of_a_hookscript_it_is_one() {
+    let node = Node::new();
+    node.says(&peer_primary());
+    symlink(BINARY, node.path("bin/converge-hook")).unwrap();
+    let call = |phase: &str| {
+        let mut command = Command::new(node.path("bin/converge-hook"));
+        command.args(["101", phase]).env("CONVERGE_HOOK_ROOT", &node.root).output().unwrap()
+    };
+    assert_eq!(call("pre-start").status.code(), Some(1));
+    assert_eq!(call("pre-hibernate").status.code(), Some(0));
+    node.says(&good("Secondary"));
+    assert_eq!(call("pre-start").status.code(), Some(0));
+}
+
+/// The real `/proc`: this test has `/dev/null` open, and nobody has `/dev/drbd100`.
+#[test]
+fn a_process_of_this_machine_is_found_by_what_it_has_open() {
+    use converge::drbd::status;
+    use converge::hook::holders::{Holder, find};
+    let resource = status::parse(&good("Primary").to_string()).unwrap().remove(0);
+    let node = converge::hook::ThisNode::default();
+    assert_eq!(find(&node, &resource, &[]), Ok(Vec::new()));
+    let _held = std::fs::File::open("/dev/null").unwrap();
+    let found = find(&node, &resource, &["null".to_owned()]).unwrap();
+    let own = std::process::id();
+    assert!(found.iter().any(|h| matches!(h, Holder::Open(p) if p.pid == own)), "{found:?}");
+}
+
+#[test]
 fn other_phases_and_other_containers_are_none_of_its_business() {
     let node = Node::new();
     node.says(&peer_primary());

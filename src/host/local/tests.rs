@@ -282,3 +282,21 @@ fn the_api_speaks_through_pvesh() {
     let secret = host.perform(&Step::api(crate::host::Method::Post, "/nodes/pve1/lxc", [("password", "p")]));
     assert!(matches!(secret, Err(StepError::Refused { .. })));
 }
+
+#[test]
+fn this_program_is_installed_whole_or_not_at_all() {
+    let (dir, host) = ground();
+    let own = crate::host::own_program().unwrap();
+    let step = |sha256: &str| {
+        let path = "/etc/converge".to_owned();
+        Step::from(Action::InstallSelf { path, sha256: sha256.to_owned(), size_bytes: own.size_bytes })
+    };
+    assert!(matches!(host.perform(&step("00")), Err(StepError::Refused { .. })), "another build");
+    let left = |dir: &TempDir| std::fs::read_dir(dir.path().join("etc")).unwrap().count();
+    let before = left(&dir);
+    assert_eq!(host.stat(Path::new("/etc/converge")), Ok(None));
+    host.perform(&step(&own.sha256)).unwrap();
+    let stat = host.stat(Path::new("/etc/converge")).unwrap().unwrap();
+    assert_eq!((stat.kind, stat.mode, stat.size_bytes), (FileKind::File, 0o755, own.size_bytes));
+    assert_eq!(left(&dir), before + 1, "nothing is left beside it");
+}
