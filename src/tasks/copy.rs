@@ -78,13 +78,7 @@ struct Source {
 
 impl Copy {
     fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            mode: self.mode.as_ref(),
-            owner: self.owner.as_deref(),
-            group: self.group.as_deref(),
-            validate: self.validate.as_deref(),
-            backup: self.backup,
-        }
+        managed::wanted!(self)
     }
 }
 

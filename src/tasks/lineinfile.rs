@@ -73,13 +73,7 @@ type Finder<'a> = Box<dyn Fn(&str) -> bool + 'a>;
 
 impl LineInFile {
     fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            mode: self.mode.as_ref(),
-            owner: self.owner.as_deref(),
-            group: self.group.as_deref(),
-            validate: self.validate.as_deref(),
-            backup: self.backup,
-        }
+        managed::wanted!(self)
     }
 
     /// Whether a line (without its end) is the one that is meant.

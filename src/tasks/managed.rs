@@ -21,6 +21,20 @@ pub struct Wanted<'a> {
     pub backup: bool,
 }
 
+/// [`Wanted`] of a kind that has Ansible's fields for files under Ansible's names.
+macro_rules! wanted {
+    ($task:expr) => {
+        $crate::tasks::managed::Wanted {
+            mode: $task.mode.as_ref(),
+            owner: $task.owner.as_deref(),
+            group: $task.group.as_deref(),
+            validate: $task.validate.as_deref(),
+            backup: $task.backup,
+        }
+    };
+}
+pub(super) use wanted;
+
 /// A path as it was found, links followed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Found {

@@ -46,13 +46,7 @@ pub struct Replace {
 
 impl Replace {
     fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            mode: self.mode.as_ref(),
-            owner: self.owner.as_deref(),
-            group: self.group.as_deref(),
-            validate: self.validate.as_deref(),
-            backup: self.backup,
-        }
+        managed::wanted!(self)
     }
 
     fn edit(&self, text: &str) -> Result<String, String> {
