@@ -118,6 +118,12 @@ pub const REFERENCE: &[Case] = &[
         check: &[("headers it is built with", "pve3", "drifted", "install proxmox-default-headers")],
         after: After::Healed,
     },
+    Case {
+        fault: "hookscript-missing",
+        exit: 3,
+        check: &[("DRBD is asked before", "cluster", "drifted", "on pve3 (missing)")],
+        after: After::Healed,
+    },
     // Nothing asks for another version: the hold is in nobody's way.
     Case { fault: "package-held", exit: 0, check: &[], after: After::Stays(0, &[]) },
 ];

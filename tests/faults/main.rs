@@ -54,7 +54,6 @@ fn every_fault_is_named_and_healed_or_left_to_a_person() {
             wrong.extend(held_primary(&ground).err().map(|why| format!("held-primary: {why}")));
             wrong.extend(beside_the_reference(&ground).err());
             wrong.extend(stopped_everywhere(&ground).err());
-            wrong.extend(without_its_hookscript(&ground).err());
             wrong
         });
         let mut wrong = Vec::new();
@@ -119,29 +118,6 @@ fn beside_the_reference(ground: &Ground) -> Result<(), String> {
         return Err(format!("foreign-disk: dangerous advice: {}", apply.told()));
     }
     ground.on(&lab, "check", &ground.playbook).expect("foreign-disk: check after apply", 1, &[kept])
-}
-
-const HOOK: &str = r##"
-- name: The program that the hook calls
-  hosts: nodes
-  tasks:
-    - name: Program
-      copy: { dest: /usr/local/bin/converge, content: "#!/bin/sh\nexit 0\n", mode: "0755" }
-- name: Hooks
-  hosts: cluster
-  tasks:
-    - name: Hook
-      hookscript: { vmid: 101 }
-"##;
-
-fn without_its_hookscript(ground: &Ground) -> Result<(), String> {
-    let (lab, hook) = (ground.copy("hookscript"), ground.written("hook.yml", HOOK));
-    ground.on(&lab, "apply", &hook).expect("hookscript: apply", 0, &[])?;
-    ground.lab(&lab, &["break", "hookscript-missing"]);
-    let says = |outcome| ("Hook", "cluster", outcome, "put the hookscript and its program on pve3");
-    ground.on(&lab, "check", &hook).expect("hookscript-missing: check", 3, &[says("drifted")])?;
-    ground.on(&lab, "apply", &hook).expect("hookscript-missing: apply", 0, &[says("changed")])?;
-    ground.on(&lab, "check", &hook).expect("hookscript-missing: check after apply", 0, &[])
 }
 
 /// One task stops DRBD on all nodes at once: only as many stop as the others can do without, and check knows which.
