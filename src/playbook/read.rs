@@ -179,10 +179,8 @@ impl Loader<'_> {
 /// The place of `text[part]` where `text` was written at `span`.
 pub fn within(sources: &crate::diagnostic::Sources, span: Span, text: &str, part: std::ops::Range<usize>) -> Span {
     let written = sources.written(span);
-    let word = &text[part.clone()];
-    if word.is_empty() {
-        return span;
-    }
+    // The template engine counts in its own way where a text is broken; the whole text is a place as well.
+    let Some(word) = text.get(part.clone()).filter(|word| !word.is_empty()) else { return span };
     // The same word may come several times before it.
     let nth = text[..part.start].matches(word).count();
     match written.match_indices(word).nth(nth) {

@@ -213,7 +213,9 @@ impl Property {
 /// As Proxmox prints it: the key without a name first, the others sorted.
 impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = self.shape.default_key().and_then(|key| Some((key, self.values.get(key)?)));
+        // A value with `=` would be read as a key.
+        let short = |value: &&String| !value.contains('=') && !value.is_empty();
+        let first = self.shape.default_key().and_then(|key| Some((key, self.values.get(key).filter(short)?)));
         let mut parts: Vec<String> = first.iter().map(|(_, value)| (*value).clone()).collect();
         let rest = self.values.iter().filter(|(key, _)| first.is_none_or(|(k, _)| k != key.as_str()));
         parts.extend(rest.map(|(key, value)| format!("{key}={value}")));
