@@ -79,6 +79,8 @@ struct Ssh {
 #[serde(deny_unknown_fields)]
 struct NodeFields {
     address: Option<String>,
+    /// The node's own API, where it is not at its address and port 8006.
+    endpoint: Option<String>,
     link: Option<NodeLink>,
     ssh: Option<Ssh>,
     #[serde(default, rename = "vars")]
@@ -346,13 +348,14 @@ impl Cluster {
         let said = [
             ("ansible_connection", Some(link.to_owned())),
             ("ansible_host", address),
+            ("pve_endpoint", node.endpoint.clone()),
             ("ansible_user", Some(user)),
             ("ansible_port", own.port.or(self.ssh.port).map(|p| p.to_string())),
             ("ansible_ssh_private_key_file", own.private_key_file.or_else(|| self.ssh.private_key_file.clone())),
             ("ansible_ssh_common_args", own.common_args.or_else(|| self.ssh.common_args.clone())),
         ];
-        let node = |text| Node::scalar(text, false, Default::default());
-        said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), node(value?)))).collect()
+        let scalar = |text| Node::scalar(text, false, Default::default());
+        said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), scalar(value?)))).collect()
     }
 }
 

@@ -7,6 +7,8 @@ use super::binary::Binary;
 use super::{Link, LinkError, keep_last, with_noise};
 use crate::event::Mode;
 use crate::wire::{Numbered, Request, write_frame};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::io::{BufRead, Cursor, Read, Write};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -26,6 +28,23 @@ pub fn script(binary: &Binary, name: &str, folder: Option<&str>, prefix: &[Strin
     format!("exec {}", quoted.join(" "))
 }
 
+/// The same to be typed into a terminal: one line, short enough for one that is still cooked (4096 bytes), which makes
+/// it raw and silent first and then says so in a word that its own echo does not hold.
+pub fn typed(script: &str, words: &[&str], prefix: &[String]) -> String {
+    let packed = STANDARD.encode(script);
+    let before: String = prefix.iter().map(|word| quote(word) + " ").collect();
+    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    let start = format!("{before}sh -c \"$(echo {packed} | base64 -d)\" converge {}", words.join(" "));
+    // What enters a container from a terminal gives it a terminal of its own, cooked again; pipes keep it from that.
+    let start = if prefix.is_empty() { format!("exec {start}") } else { format!("cat | {start} 2>&1 | cat; exit") };
+    format!(" stty raw -echo; printf \"%s%s\\n\" @boo \"t shell\"; {start}\n")
+}
+
+/// [`typed`] for the agent.
+pub fn typed_agent(binary: &Binary, name: &str, folder: Option<&str>, prefix: &[String]) -> String {
+    typed(include_str!("boot.sh"), &[&binary.sha256, name, folder.unwrap_or_default()], prefix)
+}
+
 /// A word for a POSIX shell.
 pub fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -42,13 +61,16 @@ enum Word {
     Failed(String),
 }
 
-/// Greets; installs if asked to; returns the link. `why` may know more about an end than the pipe does.
+/// Greets; installs if asked to; returns the link. `typed`: what starts the script, where nothing has started it yet.
+/// `why` may know more about an end than the pipe does.
+#[allow(clippy::too_many_arguments)] // One call per way; a struct would only rename them.
 pub fn start(
     host: &str,
     mode: Mode,
     binary: &'static Binary,
     input: impl BufRead + Send + 'static,
     output: impl Write + Send + 'static,
+    typed: Option<String>,
     why: impl FnOnce(String) -> LinkError,
 ) -> Result<Link, LinkError> {
     let (tell, words) = sync_channel(64);
@@ -58,7 +80,7 @@ pub fn start(
     std::thread::Builder::new()
         .name(format!("boot {host}"))
         .spawn(move || {
-            let last = match negotiate(binary, &hello, Box::new(input), Box::new(output), &tell) {
+            let last = match negotiate(binary, &hello, Box::new(input), Box::new(output), typed, &tell) {
                 Ok((input, output)) => Word::Started(input, output),
                 Err(why) => Word::Failed(why),
             };
@@ -85,11 +107,17 @@ fn negotiate(
     hello: &Numbered<Request>,
     mut input: Input,
     mut output: Output,
+    typed: Option<String>,
     tell: &SyncSender<Word>,
 ) -> Result<(Input, Output), String> {
     let mut noise = String::new();
     // A pipe that breaks while the greeting is written has its reason on the other side.
-    let mut greeted = write_frame(&mut output, hello);
+    // Until a terminal is ours, whatever is printed there is not meant for us.
+    let mut ours = typed.is_none();
+    let mut greeted = match typed {
+        None => write_frame(&mut output, hello),
+        Some(line) => output.write_all(line.as_bytes()).and_then(|()| output.flush()),
+    };
     loop {
         let mut line = Vec::new();
         let read =
@@ -98,20 +126,21 @@ fn negotiate(
         if read == 0 {
             return Err(with_noise("the connection was closed before the agent started", &noise));
         }
-        if text.contains(crate::wire::MARK) {
+        if ours && text.contains(crate::wire::MARK) {
             greeted.map_err(|e| e.to_string())?;
             let rest = std::io::BufReader::new(Cursor::new(line).chain(input));
             return Ok((Box::new(rest), output));
         }
-        let Some((_, word)) = text.split_once("@boot ") else {
+        let word = text.split_once("@boot ").map_or("", |(_, word)| word.trim_end());
+        if word.is_empty() || !(ours || word == "shell") {
             keep_last(&mut noise, text.trim_end());
             continue;
-        };
+        }
         let _ = tell.send(Word::Alive);
-        let word = word.trim_end();
+        ours = true;
         if let Some(need) = word.strip_prefix("need ") {
             send_program(binary, need, &mut output, tell)?;
-        } else if word == "ready" {
+        } else if matches!(word, "ready" | "shell") {
             greeted = write_frame(&mut output, hello);
         } else if let Some(failure) = word.strip_prefix("fail ") {
             return Err(explain(failure));

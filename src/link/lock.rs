@@ -14,6 +14,9 @@ const ANSWER: Duration = Duration::from_secs(45);
 /// What pmxcfs gives a lock whose owner is silent.
 const EXPIRES_S: u64 = 120;
 
+/// What a node's shell runs for it: `PVE OWNER wait|break`.
+pub const SCRIPT: &str = include_str!("lock.sh");
+
 /// What is given back at the end of a run by being dropped.
 pub type Held = Box<dyn Send>;
 
@@ -55,7 +58,7 @@ fn shown(owner: &str) -> String {
 /// The command line for a node's shell that takes the lock and holds it until its input ends.
 pub fn script(pve: &str, owner: &str, take_over: bool, prefix: &[String]) -> String {
     let mode = if take_over { "break" } else { "wait" };
-    let own = ["sh", "-c", include_str!("lock.sh"), "converge", pve, owner, mode];
+    let own = ["sh", "-c", SCRIPT, "converge", pve, owner, mode];
     let quoted: Vec<String> = prefix.iter().map(String::as_str).chain(own).map(quote).collect();
     format!("exec {}", quoted.join(" "))
 }

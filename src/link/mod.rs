@@ -9,6 +9,7 @@ mod in_process;
 mod lab;
 pub mod lock;
 mod pct;
+mod pve_shell;
 mod reach;
 mod real;
 mod ssh;

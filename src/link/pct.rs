@@ -65,7 +65,7 @@ impl Nodes<'_> {
             let answer = match &reach.way {
                 Way::Ssh(target) => ssh::output(target, reach.sudo, &["cat", LIST], QUESTION),
                 Way::Local => std::fs::read_to_string(LIST).map_err(|e| format!("{LIST}: {e}")),
-                Way::PveShell => continue,
+                Way::PveShell(_) => continue,
             };
             match answer {
                 Ok(text) => return in_list(&text, vmid).map_err(lost)?.ok_or_else(nowhere),

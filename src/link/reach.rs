@@ -21,7 +21,8 @@ pub struct Reach {
 pub enum Way {
     Local,
     Ssh(SshTarget),
-    PveShell,
+    /// The node's own API, `host` or `host:port`.
+    PveShell(String),
 }
 
 /// What `ssh` is told; everything else is its own configuration's.
@@ -54,7 +55,7 @@ impl Reach {
         let implied = if host == "localhost" { "local" } else { "ssh" };
         let way = match connection.as_deref().unwrap_or(implied).rsplit('.').next().unwrap_or_default() {
             "local" => Way::Local,
-            "pve_shell" => Way::PveShell,
+            "pve_shell" => Way::PveShell(said(&["pve_endpoint", "ansible_host"])?.unwrap_or_else(|| host.to_owned())),
             "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "libssh" => Way::Ssh(ssh(host, &said)?),
             other => {
                 return Err(format!(

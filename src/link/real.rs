@@ -2,7 +2,7 @@
 
 use super::lock::{Held, LockError};
 use super::reach::{Reach, Way};
-use super::{ApiHost, Connect, Link, LinkError, in_process, lock, pct, ssh};
+use super::{ApiHost, Connect, Link, LinkError, in_process, lock, pct, pve_shell, ssh};
 use crate::event::Mode;
 use crate::host::Local;
 use crate::inventory::{Inventory, Vars};
@@ -46,7 +46,7 @@ impl InventoryHosts {
         let nodes = pct::Nodes { reach: &self.reach, names: &self.nodes, api };
         let folder = self.inside.get(host).or(self.everywhere.as_ref()).map(String::as_str);
         pct::connect(host, vmid, &nodes, |node, prefix| match self.reach.get(node) {
-            Some(reach) => self.through(host, reach, folder, prefix, mode),
+            Some(reach) => self.through((host, node), reach, folder, prefix, mode),
             None => {
                 let why = format!("it is on {node}, which the inventory does not name");
                 Err(LinkError::Lost { host: host.to_owned(), why })
@@ -57,7 +57,7 @@ impl InventoryHosts {
     /// A link to a host of this reach, or to what `prefix` leads to from there.
     fn through(
         &self,
-        host: &str,
+        (host, node): (&str, &str),
         reach: &Reach,
         folder: Option<&str>,
         prefix: &[String],
@@ -76,7 +76,10 @@ impl InventoryHosts {
                 in_process(host, mode, move || Box::new(Local::this_machine(name)))
             }
             Way::Local => ssh::local(host, mode, folder, &words),
-            Way::PveShell => lost("links through the node's REST shell are not there yet"),
+            Way::PveShell(endpoint) => match &self.cluster {
+                Some((client, _)) => pve_shell::connect(host, node, mode, client, endpoint, folder, &words),
+                None => lost("`pve_shell` needs the cluster's login; a cluster.yml has it"),
+            },
         }
     }
 
@@ -99,7 +102,7 @@ impl Connect for InventoryHosts {
             return self.container(host, vmid, mode);
         }
         match self.reach.get(host) {
-            Some(reach) => self.through(host, reach, reach.agent_dir.as_deref(), &[], mode),
+            Some(reach) => self.through((host, host), reach, reach.agent_dir.as_deref(), &[], mode),
             None => {
                 let why = "the inventory does not name it".to_owned();
                 Err(LinkError::Lost { host: host.to_owned(), why })
@@ -117,7 +120,10 @@ impl Connect for InventoryHosts {
             let answer = match &reach.way {
                 Way::Ssh(target) => ssh::lock(Some(target), line, tell),
                 Way::Local => ssh::lock(None, line, tell),
-                Way::PveShell => continue,
+                Way::PveShell(endpoint) => match &self.cluster {
+                    Some((client, _)) => pve_shell::lock(name, client, endpoint, owner, take_over, tell),
+                    None => continue,
+                },
             };
             match answer {
                 Err(LockError::Unknown(reason)) => why.push(format!("{name}: {reason}")),

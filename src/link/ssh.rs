@@ -53,7 +53,7 @@ fn begin(
     let link = {
         let why = |text: String| LinkError::Lost { host: host.to_owned(), why: ended(&target, &said, text) };
         let output = Pipe { stdin: Some(stdin), process };
-        boot::start(host, mode, binary, BufReader::with_capacity(64 * 1024, stdout), output, why)?
+        boot::start(host, mode, binary, BufReader::with_capacity(64 * 1024, stdout), output, None, why)?
     };
     Ok(link.explained(move |why| ended(&target, &said, why)))
 }

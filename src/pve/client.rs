@@ -10,7 +10,7 @@ mod task;
 pub use task::TaskEnd;
 
 use super::{Error, Login, Trust, tls};
-use send::Core;
+pub(super) use send::Core;
 use serde_json::Value as Json;
 use std::fmt;
 use std::future::Future;
@@ -70,9 +70,15 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
+    /// The same login and session at one entry point alone: a node's own.
+    pub fn at(&self, entry_point: &str) -> Result<Self, Error> {
+        Ok(Self { core: Arc::new(self.core.at(entry_point)?), runtime: self.runtime.clone() })
+    }
+
     /// Connects to nothing yet; faults of the configuration are found here.
     pub fn new(config: Config) -> Result<Self, Error> {
         let (tls, met) = tls::config(&config.trust)?;
+        let for_terminals = Arc::new(tls.clone());
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .https_only(true)
@@ -92,7 +98,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|e| Error::Config(format!("no threads for the client: {e}")))?;
-        let core = Core::new(http, config, met)?;
+        let core = Core::new(http, config, met, for_terminals)?;
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
     }
 
@@ -139,7 +145,7 @@ impl Client {
     }
 
     /// Waits on a channel, not with `block_on`: that would panic on a thread that belongs to another runtime.
-    fn wait_for<T, F, W>(&self, work: W) -> Result<T, Error>
+    pub(super) fn wait_for<T, F, W>(&self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,

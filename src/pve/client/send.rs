@@ -7,6 +7,7 @@ use crate::pve::tls::Met;
 use crate::pve::{Error, Login, Secret, form};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue};
 use std::error::Error as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -23,7 +24,8 @@ pub struct Core {
     current: AtomicUsize,
     deadline: Duration,
     met: Met,
-    ticket: Mutex<Option<Ticket>>,
+    ticket: Arc<Mutex<Option<Ticket>>>,
+    tls: Arc<rustls::ClientConfig>,
 }
 
 /// How one attempt at one entry point ended without an answer.
@@ -43,7 +45,7 @@ enum Identity {
 }
 
 impl Core {
-    pub fn new(http: reqwest::Client, config: Config, met: Met) -> Result<Self, Error> {
+    pub fn new(http: reqwest::Client, config: Config, met: Met, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
         if config.entry_points.is_empty() {
             return Err(Error::Config("no entry point of the cluster is given".into()));
         }
@@ -65,8 +67,34 @@ impl Core {
             current: AtomicUsize::new(0),
             deadline: config.deadline,
             met,
-            ticket: Mutex::new(None),
+            ticket: Arc::default(),
+            tls,
         })
+    }
+
+    pub fn at(&self, entry_point: &str) -> Result<Self, Error> {
+        Ok(Self {
+            http: self.http.clone(),
+            login: self.login.clone(),
+            entries: vec![entry(entry_point)?],
+            current: AtomicUsize::new(0),
+            deadline: self.deadline,
+            met: self.met.clone(),
+            ticket: self.ticket.clone(),
+            tls: self.tls.clone(),
+        })
+    }
+
+    pub fn tls(&self) -> Arc<rustls::ClientConfig> {
+        self.tls.clone()
+    }
+
+    /// The value of the `Cookie` header, for connections that are not made here.
+    pub async fn cookie(&self) -> Result<Secret, Error> {
+        match self.identity().await? {
+            Identity::Ticket(ticket) => Ok(ticket.cookie()),
+            _ => Err(Error::Config("a token has no ticket".into())),
+        }
     }
 
     pub fn login(&self) -> &Login {
@@ -165,7 +193,7 @@ impl Core {
         Error::Login { user: user.into(), entry: self.entry().to_owned(), why: why.into() }
     }
 
-    fn entry(&self) -> &str {
+    pub fn entry(&self) -> &str {
         &self.entries[self.current.load(Ordering::Relaxed) % self.entries.len()]
     }
 

@@ -1,0 +1,92 @@
+//! Links through a node's own API: a root shell behind a WebSocket, where there is no SSH at all.
+//!
+//! The shell is a person's: it greets, prompts and echoes. What it prints before the agent speaks is noise.
+
+use super::binary::Binary;
+use super::lock::{Held, LockError, await_held};
+use super::{Link, LinkError, boot};
+use crate::event::Mode;
+use crate::pve::{Client, Error, TerminalInput, TerminalOutput};
+use std::io::{BufReader, Write};
+
+pub fn connect(
+    host: &str,
+    node: &str,
+    mode: Mode,
+    client: &Client,
+    endpoint: &str,
+    folder: Option<&str>,
+    prefix: &[String],
+) -> Result<Link, LinkError> {
+    let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
+    let binary = Binary::get().map_err(lost)?;
+    let (output, input) = open(client, endpoint, node).map_err(lost)?;
+    let line = boot::typed_agent(binary, host, folder, prefix);
+    let input_end = BufReader::with_capacity(64 * 1024, output);
+    boot::start(host, mode, binary, input_end, input, Some(line), |why| lost(plain(&why)))
+}
+
+/// The cluster's lock, held by a shell of its own.
+pub fn lock(
+    node: &str,
+    client: &Client,
+    endpoint: &str,
+    owner: &str,
+    take_over: bool,
+    tell: &mut dyn FnMut(String),
+) -> Result<Option<Held>, LockError> {
+    let (output, mut input) = open(client, endpoint, node).map_err(LockError::Unknown)?;
+    let mode = if take_over { "break" } else { "wait" };
+    let line = boot::typed(super::lock::SCRIPT, &["/etc/pve", owner, mode], &[]);
+    input.write_all(line.as_bytes()).map_err(|e| LockError::Unknown(e.to_string()))?;
+    await_held(output, input, tell)
+}
+
+fn open(client: &Client, endpoint: &str, node: &str) -> Result<(TerminalOutput, TerminalInput), String> {
+    let shown = |e: Error| match e.what_now() {
+        Some(advice) => format!("{e} ({advice})"),
+        None => e.to_string(),
+    };
+    client.at(endpoint).and_then(|own| own.terminal(node)).map_err(shown)
+}
+
+/// What a terminal said, without its colours and cursor movements.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter == '\x1b' {
+            // `ESC [ … letter` and `ESC ] … BEL`.
+            match letters.next() {
+                Some('[') => while letters.next().is_some_and(|c| !c.is_ascii_alphabetic()) {},
+                Some(']') => while letters.next().is_some_and(|c| c != '\x07') {},
+                _ => {}
+            }
+        } else if !letter.is_control() || letter == '\n' {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_fits_a_cooked_line() {
+        let binary = Binary::of(b"x".to_vec());
+        let prefix = ["pct", "exec", "999999999", "--"].map(str::to_owned);
+        let line = boot::typed_agent(&binary, &"n".repeat(63), Some(&"/d".repeat(100)), &prefix);
+        assert!(line.len() < 4096, "{} bytes", line.len());
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.contains("@boot"), "its echo would be taken for the answer");
+        let lock = boot::typed(super::super::lock::SCRIPT, &["/etc/pve", &"o".repeat(300), "break"], &[]);
+        assert!(lock.len() < 4096, "{} bytes", lock.len());
+    }
+
+    #[test]
+    fn escapes_are_left_out() {
+        assert_eq!(plain("\x1b[1;32mroot\x1b[0m@pve1\x1b]0;title\x07:~# \x1b[?2004h\nx"), "root@pve1:~# \nx");
+    }
+}
