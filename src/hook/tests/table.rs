@@ -69,7 +69,7 @@ fn a_row_that_speaks_says_what_why_and_what_to_do_in_one_line() {
 
 /// The table as the documentation prints it.
 fn printed() -> String {
-    let mut text = "| about | situation | answer | what is said |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| about | words | situation | answer | what is said |\n|---|---|---|---|---|\n".to_owned();
     let mut rows: Vec<_> = ALL.to_vec();
     rows.sort_by_key(|r| r.aspect);
     for row in rows {
@@ -79,10 +79,14 @@ fn printed() -> String {
             (Answer::Deny, false) => "**deny**",
             (Answer::Deny, true) => "wait, then **deny**",
         };
-        let words = row.words.iter().filter(|w| **w != "*").map(|w| format!("`{w}` ")).collect::<String>();
+        let words = row.words.iter().filter(|w| **w != "*").map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" ");
         let said = row.wrong.replace("{r}", "*resource*").replace("{p}", "*peer*").replace("{s}", "*state*");
-        let _ =
-            writeln!(text, "| {} | {words}{} | {answer} | {said} |", row.aspect.title(), row.when.replace('|', "\\|"));
+        let _ = writeln!(
+            text,
+            "| {} | {words} | {} | {answer} | {said} |",
+            row.aspect.title(),
+            row.when.replace('|', "\\|")
+        );
     }
     text
 }
