@@ -197,6 +197,18 @@ fn node_death_is_survived_again_and_again() {
     }
 }
 
+/// The copy there is Inconsistent, and what it lacks is read from the others meanwhile.
+#[test]
+fn a_node_that_is_still_being_synced_may_take_over() {
+    let cluster = Cluster::by_hand();
+    assert_eq!(cluster.run("pve2", &["drbdadm", "invalidate", "nfs1"]).rc, 0);
+    cluster.api(Method::Post, "/nodes/pve1/lxc/101/migrate", &[("target", "pve2"), ("restart", "1")]).unwrap();
+    assert_eq!(cluster.calls(), ["pre-stop@pve1", "post-stop@pve1", "pre-start@pve2", "post-start@pve2"]);
+    let journal = cluster.text("pve2", "/var/log/journal.export");
+    assert!(journal.contains("CONVERGE_CAUSE=sync-target"), "{journal}");
+    assert_eq!(cluster.running_on().as_deref(), Some("pve2"));
+}
+
 /// The hook lets both through, because both nodes are good; DRBD lets one of them promote.
 #[test]
 fn two_starts_at_once_on_two_nodes() {
