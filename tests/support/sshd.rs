@@ -31,9 +31,26 @@ pub fn agent() -> &'static Path {
     static AGENT: OnceLock<PathBuf> = OnceLock::new();
     AGENT.get_or_init(|| {
         let whole = PathBuf::from(env!("CARGO_BIN_EXE_converge"));
-        let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("agent-{}", std::process::id()));
-        let made = Command::new("strip").arg("-o").arg(&stripped).arg(&whole).status();
-        if made.is_ok_and(|status| status.success()) { stripped } else { whole }
+        let built = fs::metadata(&whole).and_then(|m| m.modified()).unwrap();
+        let built = built.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        // Shared by the test binaries of one build; what earlier builds left goes.
+        let stripped = folder.join(format!("agent-{built}"));
+        if stripped.exists() {
+            return stripped;
+        }
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("agent-") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        let fresh = folder.join(format!("agent-{built}-{}", std::process::id()));
+        let made = Command::new("strip").arg("-o").arg(&fresh).arg(&whole).status();
+        if made.is_ok_and(|status| status.success()) && fs::rename(&fresh, &stripped).is_ok() {
+            stripped
+        } else {
+            whole
+        }
     })
 }
 
