@@ -12,6 +12,7 @@ mod prepare;
 mod register;
 mod render;
 mod select;
+mod source;
 mod task;
 mod together;
 mod vars;

@@ -1,10 +1,11 @@
 //! Arguments with their templates rendered, keeping every place for later faults; and what kinds may use of the
 //! workstation.
 
+use super::source;
 use super::vars::{self, OMIT};
 use crate::diagnostic::{Fault, Span};
 use crate::playbook::Expr;
-use crate::tasks::{ResolveError, Workstation};
+use crate::tasks::{ResolveError, Source, Workstation};
 use crate::template;
 use crate::yaml::{Node, Value as Yaml};
 use minijinja::value::{Value, ValueKind};
@@ -115,20 +116,31 @@ pub struct Desk<'a> {
     pub used_variables: std::cell::Cell<bool>,
 }
 
+impl Desk<'_> {
+    /// Where Ansible looks for a file, and in which order.
+    fn places(&self, folder: &str, name: &Path) -> Vec<PathBuf> {
+        if name.is_absolute() {
+            return vec![name.to_owned()];
+        }
+        let above = self.folder.parent().unwrap_or(self.folder);
+        vec![
+            self.folder.join(folder).join(name),
+            self.folder.join(name),
+            above.join(folder).join(name),
+            above.join(name),
+        ]
+    }
+}
+
+fn not_found(name: &Path, places: &[PathBuf]) -> ResolveError {
+    let searched: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+    ResolveError::Fault(format!("no file `{}`; looked for {}", name.display(), searched.join(", ")))
+}
+
 impl Workstation for Desk<'_> {
     fn file(&self, folder: &str, name: &str) -> Result<(String, Vec<u8>), ResolveError> {
         let name = Path::new(name);
-        let places: Vec<PathBuf> = if name.is_absolute() {
-            vec![name.to_owned()]
-        } else {
-            let above = self.folder.parent().unwrap_or(self.folder);
-            vec![
-                self.folder.join(folder).join(name),
-                self.folder.join(name),
-                above.join(folder).join(name),
-                above.join(name),
-            ]
-        };
+        let places = self.places(folder, name);
         for place in &places {
             match std::fs::read(place) {
                 Ok(bytes) => return Ok((place.display().to_string(), bytes)),
@@ -136,8 +148,22 @@ impl Workstation for Desk<'_> {
                 Err(e) => return Err(ResolveError::Fault(format!("{}: {e}", place.display()))),
             }
         }
-        let searched: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
-        Err(ResolveError::Fault(format!("no file `{}`; looked for {}", name.display(), searched.join(", "))))
+        Err(not_found(name, &places))
+    }
+
+    fn source(&self, folder: &str, name: &str, follow: bool) -> Result<Source, ResolveError> {
+        // A trailing `/` would make a file "not a directory" instead of found.
+        let plain = Path::new(name.trim_end_matches('/'));
+        let name = if plain.as_os_str().is_empty() { Path::new(name) } else { plain };
+        let places = self.places(folder, name);
+        for place in &places {
+            match source::read(place, follow) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(why) => return Err(ResolveError::Fault(why)),
+            }
+        }
+        Err(not_found(name, &places))
     }
 
     fn render(&self, name: &str, text: &str) -> Result<String, ResolveError> {

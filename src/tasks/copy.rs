@@ -1,16 +1,20 @@
-//! `copy`: a file with given content, from the playbook or from the workstation.
+//! `copy`: a file with given content, from the playbook or from the workstation, or a whole directory of files.
+
+mod tree;
 
 use super::args::FileMode;
 use super::managed::{self, Found, Plan, Wanted};
-use super::{ArgFault, ResolveError, Task, Verdict, Workstation};
+use super::{ArgFault, ResolveError, Source, SourceEntry, SourceItem, Task, Verdict, Workstation};
 use crate::host::{Action, Bytes, FileKind, LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use tree::Resolved;
 
 /// Puts a file on the host: text that stands in the task (`content`), a file of the workstation (`src`, searched in
 /// `files/` first), or with `remote_src` a file that is on the host already. The old or the new file is there at any
-/// moment, never half of it.
+/// moment, never half of it. A directory of the workstation is copied with all it holds; what the host has besides is
+/// left alone.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Copy {
@@ -19,7 +23,8 @@ pub struct Copy {
     /// The content itself. Either this or `src`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// A file to copy.
+    /// A file to copy, or a directory of the workstation: `name` puts the directory itself into `dest`, `name/` only
+    /// what it holds. At most 2000 entries and 16 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub src: Option<String>,
     /// `src` is a path on the host.
@@ -31,7 +36,7 @@ pub struct Copy {
     /// Write through a symbolic link at `dest` instead of replacing it.
     #[serde(default)]
     pub follow: bool,
-    /// Permission bits: `0644`, `u=rw,g=r,o=r`, or `preserve` with `remote_src`.
+    /// Permission bits: `0644`, `u=rw,g=r,o=r`, or `preserve` for those of the source. Of files, in a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<FileMode>,
     /// User that owns the file, by name or number.
@@ -40,9 +45,12 @@ pub struct Copy {
     /// Group of the file, by name or number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Permission bits of directories that have to be created for a `dest` that ends with `/`.
+    /// Permission bits of directories that have to be created; those that exist keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory_mode: Option<FileMode>,
+    /// In a directory of the workstation: copy what symbolic links lead to. `false`: make the same links on the host.
+    #[serde(default = "yes")]
+    pub local_follow: bool,
     /// Keep the old file beside the new one.
     #[serde(default)]
     pub backup: bool,
@@ -51,7 +59,7 @@ pub struct Copy {
     pub validate: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
-    resolved: Option<Bytes>,
+    resolved: Option<Resolved>,
 }
 
 pub(super) fn yes() -> bool {
@@ -59,18 +67,25 @@ pub(super) fn yes() -> bool {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Seen {
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    File(Box<SeenFile>),
+    Tree(tree::Seen),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SeenFile {
     /// The path that the file shall have.
     path: String,
     found: Found,
     /// Directories to create, uppermost first.
     missing: Vec<String>,
     /// With `remote_src`: the source.
-    source: Option<Source>,
+    source: Option<OnHost>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Source {
+struct OnHost {
     kind: Option<FileKind>,
     mode: u32,
     content: Option<Bytes>,
@@ -91,6 +106,12 @@ impl Task for Copy {
     content: |
       Storage node. Changes are made by converge.
     mode: '0644'
+- name: Everything in files/exports.d/
+  copy:
+    src: exports.d/
+    dest: /etc/exports.d
+    mode: '0644'
+    directory_mode: '0755'
 ";
     type Seen = Seen;
 
@@ -103,17 +124,20 @@ impl Task for Copy {
             (Some(_), None) if self.dest.ends_with('/') => {
                 faults.push(ArgFault::at("dest", "with `content`, the name of the file must be given"));
             }
-            (None, Some(src)) if src.ends_with('/') => faults.push(
-                ArgFault::at("src", "directories cannot be copied")
-                    .help("name the files with `loop`, or pack them and unpack them with `command`"),
+            (None, Some(src)) if self.remote_src && src.ends_with('/') => faults.push(
+                ArgFault::at("src", "a directory that is on the host cannot be copied")
+                    .help("name the files with `loop`, or use `command: cp -a …` with `creates`"),
             ),
             _ => {}
         }
         if self.remote_src && self.src.is_none() {
             faults.push(ArgFault::at("remote_src", "`remote_src` needs `src`"));
         }
-        if self.mode.as_ref().is_some_and(FileMode::is_preserve) && !self.remote_src {
-            faults.push(ArgFault::at("mode", "`preserve` works only with `remote_src`"));
+        if self.mode.as_ref().is_some_and(FileMode::is_preserve) && self.src.is_none() {
+            faults.push(ArgFault::at("mode", "`preserve` needs `src`: text in a task has no mode"));
+        }
+        if self.directory_mode.as_ref().is_some_and(FileMode::is_preserve) {
+            faults.push(ArgFault::at("directory_mode", "the modes of directories are not taken from the source"));
         }
         if self.resolved.is_some() {
             faults.push(ArgFault::at("resolved", "unknown field `resolved`"));
@@ -123,12 +147,27 @@ impl Task for Copy {
 
     fn resolve(&mut self, from: &dyn Workstation) -> Result<(), ResolveError> {
         if let (Some(src), false) = (&self.src, self.remote_src) {
-            self.resolved = Some(Bytes(from.file("files", src)?.1));
+            let Source { path, mut entries } = from.source("files", src, self.local_follow)?;
+            self.resolved = Some(match entries.first() {
+                Some(SourceEntry { item: SourceItem::File { .. }, path: own }) if own.is_empty() => {
+                    let Some(SourceItem::File { mode, content }) = entries.pop().map(|entry| entry.item) else {
+                        return Err(ResolveError::Fault(format!("{path} cannot be read")));
+                    };
+                    if src.ends_with('/') {
+                        return Err(ResolveError::Fault(format!("{path} is a file; write `src` without the last `/`")));
+                    }
+                    Resolved::File { mode, content }
+                }
+                _ => Resolved::Tree(entries),
+            });
         }
         Ok(())
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
+        if let Some(Resolved::Tree(entries)) = &self.resolved {
+            return Ok(Seen::Tree(tree::look(self, host, entries)?));
+        }
         let into_directory = self.src.is_some()
             && (self.dest.ends_with('/')
                 || managed::follow(host, &self.dest)?.1.is_some_and(|s| s.kind == FileKind::Directory));
@@ -145,18 +184,23 @@ impl Task for Copy {
                 let (real, stat, _) = managed::follow(host, src)?;
                 let kind = stat.as_ref().map(|s| s.kind);
                 let content = if kind == Some(FileKind::File) { host.read(Path::new(&real))?.map(Bytes) } else { None };
-                Some(Source { kind, mode: stat.map_or(0, |s| s.mode), content })
+                Some(OnHost { kind, mode: stat.map_or(0, |s| s.mode), content })
             }
             _ => None,
         };
         let found = self.wanted().look(host, &path)?;
-        Ok(Seen { path, found, missing, source })
+        Ok(Seen::File(Box::new(SeenFile { path, found, missing, source })))
     }
 
     fn decide(&self, seen: &Seen) -> Verdict {
+        let seen = match (seen, &self.resolved) {
+            (Seen::Tree(seen), Some(Resolved::Tree(entries))) => return tree::decide(self, seen, entries),
+            (Seen::File(seen), None | Some(Resolved::File { .. })) => seen,
+            _ => return Verdict::blocked("what was looked at is not what is to be copied"),
+        };
         let content = match (&seen.source, &self.resolved, &self.content) {
-            (Some(Source { content: Some(bytes), .. }), ..) => bytes.0.as_slice(),
-            (Some(Source { kind, .. }), ..) => {
+            (Some(OnHost { content: Some(bytes), .. }), ..) => bytes.0.as_slice(),
+            (Some(OnHost { kind, .. }), ..) => {
                 let src = self.src.as_deref().unwrap_or_default();
                 return Verdict::blocked(match kind {
                     None => format!("the source {src} does not exist on the host"),
@@ -165,7 +209,8 @@ impl Task for Copy {
                     }
                 });
             }
-            (None, Some(bytes), _) => &bytes.0,
+            (None, Some(Resolved::File { content, .. }), _) => content.0.as_slice(),
+            (None, Some(Resolved::Tree(_)), _) => return Verdict::blocked("the source is a directory"),
             (None, None, Some(text)) => text.as_bytes(),
             (None, None, None) => return Verdict::blocked("the source file was not read on the workstation"),
         };
@@ -173,17 +218,20 @@ impl Task for Copy {
             let plan = self.wanted().attributes(&seen.found);
             return plan.verdict(format!("{} exists and `force` is off", seen.path));
         }
-        let preserved = match (&self.mode, &seen.source) {
-            (Some(mode), Some(source)) if mode.is_preserve() => Some(FileMode::octal(source.mode)),
+        let source_mode = match (&seen.source, &self.resolved) {
+            (Some(source), _) => Some(source.mode),
+            (None, Some(Resolved::File { mode, .. })) => Some(*mode),
             _ => None,
         };
+        let preserve = self.mode.as_ref().is_some_and(FileMode::is_preserve);
+        let preserved = source_mode.filter(|_| preserve).map(FileMode::octal);
         let wanted = Wanted { mode: preserved.as_ref().or(self.mode.as_ref()), ..self.wanted() };
         let data = managed::data(&seen.path, &seen.found, Some(content));
         decide_content(&wanted, seen_of(seen), content, self.follow, self.directory_mode.as_ref()).data(data)
     }
 }
 
-fn seen_of(seen: &Seen) -> (&str, &Found, &[String]) {
+fn seen_of(seen: &SeenFile) -> (&str, &Found, &[String]) {
     (&seen.path, &seen.found, &seen.missing)
 }
 

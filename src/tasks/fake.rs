@@ -1,8 +1,8 @@
 //! A host in memory for tests of kinds: files and scripted answers. A question nobody scripted is an error, so that a
 //! test cannot pass on an answer by chance.
 
-use super::{ResolveError, Workstation};
-use crate::host::{Action, ApiGet, FileKind, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
+use super::{ResolveError, Source, SourceEntry, SourceItem, Workstation};
+use crate::host::{Action, ApiGet, Bytes, FileKind, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
 use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -144,6 +144,22 @@ impl Host for Fake {
     }
 }
 
+/// The files below a directory as [`Workstation::source`] gives them, all of them 0644.
+pub fn source_tree<'a>(path: &str, files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Source {
+    let mut entries = vec![SourceEntry { path: String::new(), item: SourceItem::Directory }];
+    for (name, bytes) in files {
+        let above: Vec<&str> = Path::new(name).ancestors().skip(1).filter_map(Path::to_str).collect();
+        for dir in above.into_iter().rev() {
+            if entries.iter().all(|e| e.path != dir) {
+                entries.push(SourceEntry { path: dir.to_owned(), item: SourceItem::Directory });
+            }
+        }
+        let item = SourceItem::File { mode: 0o644, content: Bytes(bytes.to_vec()) };
+        entries.push(SourceEntry { path: name.to_owned(), item });
+    }
+    Source { path: path.to_owned(), entries }
+}
+
 /// A workstation with these files; rendering replaces `{{ x }}` by `X`.
 pub struct Desk(pub BTreeMap<&'static str, &'static [u8]>);
 
@@ -154,6 +170,18 @@ impl Workstation for Desk {
             Some(bytes) => Ok((path, bytes.to_vec())),
             None => Err(ResolveError::Fault(format!("{path} is not there"))),
         }
+    }
+    fn source(&self, folder: &str, name: &str, _: bool) -> Result<Source, ResolveError> {
+        let path = format!("{folder}/{}", name.trim_end_matches('/'));
+        let inside = format!("{path}/");
+        let below = self.0.iter().filter_map(|(key, bytes)| Some((key.strip_prefix(&inside)?, *bytes)));
+        let tree = source_tree(&path, below);
+        if tree.entries.len() > 1 {
+            return Ok(tree);
+        }
+        let (path, content) = self.file(folder, name.trim_end_matches('/'))?;
+        let item = SourceItem::File { mode: 0o644, content: Bytes(content) };
+        Ok(Source { path, entries: vec![SourceEntry { path: String::new(), item }] })
     }
     fn render(&self, _: &str, text: &str) -> Result<String, ResolveError> {
         Ok(text.replace("{{ x }}", "X"))

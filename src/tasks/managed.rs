@@ -94,6 +94,13 @@ impl Wanted<'_> {
 
     /// Looks at the file, content included.
     pub fn look(&self, host: &dyn Probe, path: &str) -> Result<Found, LookError> {
+        let mut found = self.look_named(host, path, Names::default())?;
+        found.names = Names::look(host, self.owner, self.group, found.stat.as_ref())?;
+        Ok(found)
+    }
+
+    /// As [`Self::look`], with owner and group looked up already: one question for many files.
+    pub fn look_named(&self, host: &dyn Probe, path: &str, names: Names) -> Result<Found, LookError> {
         let (real, stat, link) = follow(host, path)?;
         let content = match &stat {
             Some(stat) if stat.kind == FileKind::File => host.read(Path::new(&real))?.map(Bytes),
@@ -103,7 +110,6 @@ impl Wanted<'_> {
             Some(dir) if stat.is_none() => follow(host, &dir.to_string_lossy())?.1.map(|s| s.kind),
             _ => Some(FileKind::Directory),
         };
-        let names = Names::look(host, self.owner, self.group, stat.as_ref())?;
         Ok(Found { path: real, link, stat, content, above, names })
     }
 

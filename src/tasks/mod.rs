@@ -58,7 +58,7 @@ pub mod wait_for;
 pub use registry::KINDS;
 pub use verdict::{After, Change, Decision, Meanwhile, Verdict};
 
-use crate::host::{LookError, Output, Probe};
+use crate::host::{Bytes, LookError, Output, Probe};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
@@ -116,6 +116,39 @@ pub enum ResolveError {
     NotYet(String),
 }
 
+/// What a task copies from the workstation: one file, or a directory with all it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where it was found.
+    pub path: String,
+    /// A file alone: one entry without a path. A directory: itself without a path, then what it holds, every directory
+    /// before what is in it.
+    pub entries: Vec<SourceEntry>,
+}
+
+/// One name below a [`Source`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SourceEntry {
+    /// Relative to the source, with `/` between names.
+    pub path: String,
+    pub item: SourceItem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceItem {
+    Directory,
+    /// `mode`: permission bits on the workstation.
+    File {
+        mode: u32,
+        content: Bytes,
+    },
+    /// A symbolic link that is not followed.
+    Link {
+        target: String,
+    },
+}
+
 /// What happens to white space around `{% … %}`; the default is Ansible's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TemplateStyle {
@@ -134,6 +167,13 @@ pub trait Workstation {
     /// A file named by the task, searched as Ansible does (`files/` or `templates/` of the role or playbook,
     /// then beside the playbook). Returns the content and the path found.
     fn file(&self, folder: &str, name: &str) -> Result<(String, Vec<u8>), ResolveError>;
+    /// A file, or a directory with all it holds, searched like [`Workstation::file`]. `follow`: symbolic links below a
+    /// directory stand for what they lead to. The default knows files only.
+    fn source(&self, folder: &str, name: &str, _follow: bool) -> Result<Source, ResolveError> {
+        let (path, content) = self.file(folder, name)?;
+        let item = SourceItem::File { mode: 0o644, content: Bytes(content) };
+        Ok(Source { path, entries: vec![SourceEntry { path: String::new(), item }] })
+    }
     /// Renders a template with the variables of the host; `name` stands in errors.
     fn render(&self, name: &str, text: &str) -> Result<String, ResolveError>;
     /// Like `render`, with white space around blocks treated as the template asks.

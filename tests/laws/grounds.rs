@@ -167,7 +167,7 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("assert", rooted(bare).ground()),
     ("blockinfile", rooted(etc).ground()),
     ("command", rooted(etc).programs(stand_ins::coreutils).ground()),
-    ("copy", rooted(etc).ground()),
+    ("copy", rooted(etc).desk(&[("exports.d/a.exports", "/a *(ro)\n"), ("exports.d/more/b", "/b *(ro)\n")]).ground()),
     ("debug", rooted(bare).ground()),
     ("drbd_global", lab("nodes", &[DRBD_INSTALLED])),
     ("drbd_module", lab("nodes", &[DRBD_INSTALLED])),

@@ -9,8 +9,8 @@ mod stand_ins;
 
 use converge::diagnostic::Sources;
 use converge::engine;
-use converge::host::{Host, Local, Preview};
-use converge::tasks::{AnyTask, KINDS, ResolveError, Touches, Workstation, registry};
+use converge::host::{Bytes, Host, Local, Preview};
+use converge::tasks::{AnyTask, KINDS, ResolveError, Source, SourceEntry, SourceItem, Touches, Workstation, registry};
 use converge::wire::{HostResult, Status};
 use converge::yaml;
 use grounds::{GROUNDS, Ground, Rooted};
@@ -27,6 +27,24 @@ impl Workstation for Desk {
             Some((_, text)) => Ok((name.to_owned(), text.as_bytes().to_vec())),
             None => Err(ResolveError::Fault(format!("the ground of this kind has no file `{name}`"))),
         }
+    }
+    fn source(&self, folder: &str, name: &str, _follow: bool) -> Result<Source, ResolveError> {
+        let entry = |path: &str, item| SourceEntry { path: path.to_owned(), item };
+        let text = |text: &str| SourceItem::File { mode: 0o644, content: Bytes(text.as_bytes().to_vec()) };
+        let below: Vec<_> = self.0.iter().filter_map(|(known, t)| Some((known.strip_prefix(name)?, *t))).collect();
+        if !name.ends_with('/') || below.is_empty() {
+            let (path, bytes) = self.file(folder, name)?;
+            let item = SourceItem::File { mode: 0o644, content: Bytes(bytes) };
+            return Ok(Source { path, entries: vec![entry("", item)] });
+        }
+        let mut entries = vec![entry("", SourceItem::Directory)];
+        for (path, content) in below {
+            if let Some((dir, _)) = path.rsplit_once('/') {
+                entries.push(entry(dir, SourceItem::Directory));
+            }
+            entries.push(entry(path, text(content)));
+        }
+        Ok(Source { path: name.to_owned(), entries })
     }
     fn render(&self, _name: &str, text: &str) -> Result<String, ResolveError> {
         Ok(text.to_owned())

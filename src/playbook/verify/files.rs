@@ -18,6 +18,7 @@ impl Verifier<'_, '_> {
         if task.args.get("remote_src").is_some_and(|flag| flag.as_bool() != Some(false)) {
             return;
         }
+        let contents = name.ends_with('/');
         let name = Path::new(name);
         let above = task.folder.parent().unwrap_or(&task.folder);
         let mut places: Vec<PathBuf> = match name.is_absolute() {
@@ -33,6 +34,14 @@ impl Verifier<'_, '_> {
                 let looked: Vec<String> = places.iter().map(|place| format!("`{}`", place.display())).collect();
                 let fault = Fault::new(node.span, format!("there is no file `{}`", name.display()));
                 self.tell(fault.label(format!("looked for {}", looked.join(", "))));
+            }
+            Some(path) if path.is_dir() && *kind == "template" => {
+                let fault = Fault::new(node.span, format!("`{}` is a directory, not a template", path.display()));
+                self.tell(fault.help("`copy` takes whole directories; `template` with `loop` renders each file"));
+            }
+            Some(path) if contents && !path.is_dir() => {
+                let fault = Fault::new(node.span, format!("`{}` is a file, not a directory", path.display()));
+                self.tell(fault.help("write it without the last `/`"));
             }
             Some(path) if *kind == "template" => self.template_file(path, node.span),
             Some(_) => {}

@@ -103,8 +103,9 @@ fn faults_are_found_without_a_host() {
         (json!({"dest": "/x", "content": "a", "src": "b"}), "exclude each other"),
         (json!({"dest": "x", "content": "a"}), "not an absolute path"),
         (json!({"dest": "/x", "content": "a", "validate": "visudo -cf"}), "does not name the file"),
-        (json!({"dest": "/x", "src": "dir/"}), "directories cannot be copied"),
-        (json!({"dest": "/x", "content": "a", "mode": "preserve"}), "only with `remote_src`"),
+        (json!({"dest": "/x", "src": "/dir/", "remote_src": true}), "on the host cannot be copied"),
+        (json!({"dest": "/x", "content": "a", "mode": "preserve"}), "`preserve` needs `src`"),
+        (json!({"dest": "/x", "src": "a", "directory_mode": "preserve"}), "not taken from the source"),
     ] {
         assert!(faults::<Copy>(args.clone()).contains(fault), "{args}");
     }
@@ -120,4 +121,129 @@ fn validation_is_argv() {
     let super::super::Decision::Drift(change) = args.decide(&seen).decision else { panic!("no drift") };
     let Action::WriteFile { validate: Some(argv), .. } = &change.steps[0].action else { panic!("no write") };
     assert_eq!(*argv, ["visudo", "-cf", "%s"]);
+}
+
+/// A workstation's directory `conf` with two texts, one of them deeper, and bytes.
+fn conf(args: serde_json::Value) -> Copy {
+    let desk = Desk(BTreeMap::from([
+        ("files/conf/a.conf", b"a\n".as_slice()),
+        ("files/conf/sub/b.conf", b"b\n"),
+        ("files/conf/sub/key.gpg", b"\xff\x00"),
+    ]));
+    let mut args = copy(args);
+    Task::resolve(&mut args, &desk).unwrap();
+    args
+}
+
+#[test]
+fn a_directory_goes_where_ansible_puts_it() {
+    for (src, dest, at) in [
+        ("conf", "/etc/app", "/etc/app/conf"),
+        ("conf", "/etc/app/", "/etc/app/conf"),
+        ("conf/", "/etc/app", "/etc/app"),
+        ("conf/", "/etc/app/", "/etc/app"),
+        ("conf/", "/", ""),
+    ] {
+        let host = Fake::with(&[]);
+        converges(&conf(json!({"src": src, "dest": dest})), &host);
+        assert_eq!(host.text(&format!("{at}/sub/b.conf")).as_deref(), Some("b\n"), "{src} -> {dest}");
+        assert_eq!(host.text(&format!("{at}/a.conf")).as_deref(), Some("a\n"), "{src} -> {dest}");
+    }
+}
+
+#[test]
+fn a_directory_is_shown_file_by_file_and_only_what_differs_is_touched() {
+    let host = Fake::with(&[("/etc/app/a.conf", "old\n"), ("/etc/app/mine", "stays")]);
+    host.file("/etc/app/sub/b.conf", "b\n", 0o644);
+    let args = conf(json!({"src": "conf/", "dest": "/etc/app", "mode": "0644", "directory_mode": "0750"}));
+    let diff = converges(&args, &host);
+    assert!(diff.starts_with("--- /etc/app/a.conf\n+++ /etc/app/a.conf\n@@ -1 +1 @@\n-old\n+a\n"), "{diff}");
+    assert!(diff.contains("+++ /etc/app/sub/key.gpg\nbinary files differ (sha256 absent -> "), "{diff}");
+    assert_eq!(*host.done.borrow(), ["write /etc/app/a.conf (2 bytes)", "write /etc/app/sub/key.gpg (2 bytes)"]);
+    assert_eq!(host.text("/etc/app/mine").as_deref(), Some("stays"));
+    // A directory that was there keeps its mode.
+    assert_eq!(host.mode("/etc/app/sub"), 0o755);
+}
+
+#[test]
+fn new_directories_and_files_get_the_modes_asked_for() {
+    let host = Fake::with(&[]);
+    host.answer(&["getent", "passwd", "www-data"], crate::host::Output::ok("www-data:x:33:33:::\n"));
+    let args =
+        conf(json!({"src": "conf", "dest": "/etc/a/b", "mode": "0600", "directory_mode": "0700", "owner": "www-data"}));
+    let diff = converges(&args, &host);
+    assert!(diff.contains("--- /dev/null\n+++ /etc/a/b/conf/sub/\n@@ attributes @@\n+mode 0700\n+owner www-data\n"));
+    for path in ["/etc/a", "/etc/a/b", "/etc/a/b/conf", "/etc/a/b/conf/sub"] {
+        assert_eq!(host.mode(path), 0o700, "{path}");
+    }
+    assert_eq!(host.mode("/etc/a/b/conf/sub/b.conf"), 0o600);
+    let owner = |path: &str| host.files.borrow()[Path::new(path)].0.owner.clone();
+    assert_eq!(owner("/etc/a/b/conf/sub/b.conf"), "www-data");
+    // Attributes alone are drift.
+    host.file("/etc/a/b/conf/a.conf", "a\n", 0o644);
+    let diff = converges(&args, &host);
+    assert!(
+        diff.starts_with("--- /etc/a/b/conf/a.conf\n+++ /etc/a/b/conf/a.conf\n@@ attributes @@\n-mode 0644"),
+        "{diff}"
+    );
+    assert_eq!(diff.matches("---").count(), 1, "{diff}");
+}
+
+#[test]
+fn what_stands_in_a_directorys_way_is_a_reason() {
+    let args = conf(json!({"src": "conf/", "dest": "/etc/app"}));
+    refuses(&args, &Fake::with(&[("/etc/app", "a file")]), "/etc/app is a regular file, not a directory");
+    refuses(&args, &Fake::with(&[("/etc/app/sub", "a file")]), "/etc/app/sub is a regular file, not a directory");
+    refuses(&args, &Fake::with(&[("/etc/app/a.conf/x", "")]), "/etc/app/a.conf is a directory, not a file");
+    let error = Task::resolve(
+        &mut copy(json!({"src": "conf/", "dest": "/etc/app"})),
+        &Desk(BTreeMap::from([("files/conf", b"".as_slice())])),
+    );
+    assert_eq!(error.unwrap_err().to_string(), "files/conf is a file; write `src` without the last `/`");
+}
+
+#[test]
+fn force_off_brings_only_what_is_missing_in_a_directory() {
+    let host = Fake::with(&[("/etc/app/a.conf", "mine")]);
+    converges(&conf(json!({"src": "conf/", "dest": "/etc/app", "force": false})), &host);
+    assert_eq!(host.text("/etc/app/a.conf").as_deref(), Some("mine"));
+    assert_eq!(host.text("/etc/app/sub/b.conf").as_deref(), Some("b\n"));
+}
+
+#[test]
+fn links_that_are_not_followed_are_made_on_the_host() {
+    let entry = |path: &str, item| SourceEntry { path: path.into(), item };
+    let mut args = copy(json!({"src": "conf/", "dest": "/etc/app", "local_follow": false, "mode": "preserve"}));
+    let script = SourceItem::File { mode: 0o750, content: Bytes(b"#!/bin/sh\n".to_vec()) };
+    args.resolved = Some(Resolved::Tree(vec![
+        entry("", SourceItem::Directory),
+        entry("run", script),
+        entry("start", SourceItem::Link { target: "run".into() }),
+    ]));
+    let host = Fake::with(&[]);
+    let diff = converges(&args, &host);
+    assert!(diff.ends_with("--- /etc/app/start\n+++ /etc/app/start\n+link to run\n"), "{diff}");
+    assert_eq!(host.mode("/etc/app/run"), 0o750);
+    let host = Fake::with(&[]);
+    host.link("/etc/app/start", "elsewhere");
+    host.directory("/etc/app");
+    assert!(converges(&args, &host).contains("-link to elsewhere\n+link to run\n"));
+    refuses(&args, &Fake::with(&[("/etc/app/start", "")]), "/etc/app/start is a regular file, not a symbolic link");
+}
+
+#[test]
+fn the_diff_of_a_huge_directory_names_what_it_does_not_show() {
+    let entry = |path: String, item| SourceEntry { path, item };
+    let text: String = (0..300).map(|n| format!("{n}\n")).collect();
+    let mut entries = vec![entry(String::new(), SourceItem::Directory)];
+    entries.extend((0..20).map(|n| {
+        entry(format!("{n:02}"), SourceItem::File { mode: 0o644, content: Bytes(text.clone().into_bytes()) })
+    }));
+    let mut args = copy(json!({"src": "many/", "dest": "/etc/many"}));
+    args.resolved = Some(Resolved::Tree(entries));
+    let host = Fake::with(&[]);
+    let diff = converges(&args, &host);
+    assert!(diff.lines().count() < 2100, "{}", diff.lines().count());
+    assert!(diff.ends_with("+++ /etc/many/19\n... 301 more lines\n"), "{}", &diff[diff.len() - 80..]);
+    assert_eq!(host.text("/etc/many/19").unwrap(), text);
 }
