@@ -58,6 +58,7 @@ fn mounted(needed: &Needed) -> String {
 fn resource(machine: &dyn Machine, seen: &Seen, needed: &[Needed]) -> Vec<String> {
     let (status, quorum) = match &seen.state {
         State::NotUp => return vec![format!("{}: not up", seen.name)],
+        State::Hidden(why) => return vec![format!("the devices of {}: cannot be told: {why}", seen.name)],
         State::Untold(why) => return vec![format!("{}: cannot be told: {why}", seen.name)],
         State::Up { status, quorum, .. } => (status, quorum),
     };

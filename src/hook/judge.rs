@@ -90,6 +90,13 @@ pub fn judge(observation: &Observation, own_disk: OwnDisk) -> Verdict {
     if observation.resources.is_empty() {
         return found.verdict();
     }
+    if let Some((seen, why)) = observation.resources.iter().find_map(|seen| match &seen.state {
+        State::Hidden(why) => Some((seen, why)),
+        _ => None,
+    }) {
+        found.add(&row::CONTAINER_UNTOLD, &seen.name, "", why);
+        return found.verdict();
+    }
     let names: Vec<&str> = observation.resources.iter().map(|r| r.name.as_str()).collect();
     let names = names.join(", ");
     match &observation.module {
@@ -151,7 +158,7 @@ fn resource(found: &mut Found, seen: &Seen, own_disk: OwnDisk) {
     let name = &seen.name;
     let (status, quorum, held) = match &seen.state {
         State::NotUp => return found.add(&row::NOT_UP, name, "", ""),
-        State::Untold(why) => return found.add(&row::UNTOLD, name, "", why),
+        State::Untold(why) | State::Hidden(why) => return found.add(&row::UNTOLD, name, "", why),
         State::Up { status, quorum, held } => (status, quorum, held),
     };
     for word in status.unknown_words() {

@@ -36,6 +36,8 @@ pub enum State {
     NotUp,
     /// Why it cannot be told: no answer in time, no such program, output that does not read.
     Untold(String),
+    /// Why it cannot be told on which resources the container stands at all.
+    Hidden(String),
     Up {
         status: Box<Resource>,
         quorum: Quorum,

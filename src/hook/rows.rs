@@ -92,6 +92,10 @@ rows! {
         "data that is not current, or in use elsewhere, would not be noticed",
         "Look at /sys/module/drbd/version";
 
+    CONTAINER_UNTOLD = "container-untold", Resource, [], "the container's configuration or its devices cannot be read", Deny waits,
+        "cannot tell which devices {r} stands on ({s})",
+        "data that is not current, or in use elsewhere, would not be noticed",
+        "See `pct config` of it, and `systemctl status pve-cluster`";
     NOT_UP = "not-up", Resource, [], "no resource is up that has the device", Deny waits,
         "{r} is not up on this node",
         "there is no replicated device to start from",

@@ -4,7 +4,7 @@ use super::config::{Mode, Settings};
 use super::judge::{Answer, Verdict, judge};
 use super::look::{self, Needed};
 use super::machine::Machine;
-use super::observation::{Module, Observation, Seen, State};
+use super::observation::{Observation, Seen, State};
 use super::tell::{self, Event, Kind, RUN};
 use crate::drbd::words::{ConnectionState, DiskState, Role};
 use crate::host::{Action, Step};
@@ -24,7 +24,6 @@ pub struct Judged {
     pub verdict: Verdict,
 }
 
-/// What cannot be looked at at all is a resource that cannot be told.
 pub fn judged(machine: &dyn Machine, vmid: u32, settings: &Settings) -> Judged {
     let (needed, observation) = match look::needed(machine, vmid, settings) {
         Ok(needed) => {
@@ -32,14 +31,8 @@ pub fn judged(machine: &dyn Machine, vmid: u32, settings: &Settings) -> Judged {
             (needed, observation)
         }
         Err(error) => {
-            let name = format!("the devices of container {vmid}");
-            let module = match look::module(machine) {
-                // Whatever is loaded: what is wrong is that nothing is known about the container.
-                Module::Loaded(version) => Module::Loaded(version),
-                _ => Module::Untold(error.to_string()),
-            };
-            let seen = Seen { name, state: State::Untold(error.to_string()) };
-            (Vec::new(), Observation { module, resources: vec![seen] })
+            let seen = Seen { name: format!("container {vmid}"), state: State::Hidden(error.to_string()) };
+            (Vec::new(), Observation { module: look::module(machine), resources: vec![seen] })
         }
     };
     let verdict = judge(&observation, settings.own_disk);
@@ -205,7 +198,9 @@ pub fn after(machine: &dyn Machine, vmid: u32, settings: &Settings) {
                 wrong.extend(bad.map(|d| format!("the copy of {} here is {}", seen.name, d.disk_state)));
             }
             State::NotUp => wrong.push(format!("{} is not up here although the container has started", seen.name)),
-            State::Untold(why) => wrong.push(format!("cannot tell the state of {} ({why})", seen.name)),
+            State::Untold(why) | State::Hidden(why) => {
+                wrong.push(format!("cannot tell the state of {} ({why})", seen.name))
+            }
         }
     }
     if wrong.is_empty() {
