@@ -111,6 +111,11 @@ pub trait Probe {
     fn api_user(&self) -> Option<String> {
         None
     }
+    /// Whether a write on the API keeps its parameters from everybody else on the way. `pvesh` has them on its command
+    /// line.
+    fn api_takes_secrets(&self) -> bool {
+        true
+    }
     /// `read` as text; a file that is not UTF-8 cannot be told.
     fn read_text(&self, path: &Path) -> Result<Option<String>, LookError> {
         match self.read(path)? {
@@ -151,6 +156,9 @@ macro_rules! look_through {
         }
         fn api_user(&$self) -> Option<String> {
             $inner.api_user()
+        }
+        fn api_takes_secrets(&$self) -> bool {
+            $inner.api_takes_secrets()
         }
     };
 }

@@ -195,6 +195,10 @@ impl<H: Probe> Probe for Preview<H> {
         self.real.api_user()
     }
 
+    fn api_takes_secrets(&self) -> bool {
+        self.real.api_takes_secrets()
+    }
+
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
         self.read_through(path, 40)
     }

@@ -1,6 +1,7 @@
 //! What can be told of plays once all of them are read: arguments, variables, templates, hosts, handlers, files.
 
 mod files;
+mod secrets;
 mod words;
 
 use super::jinja::Analyser;
@@ -263,6 +264,7 @@ impl<'l, 'a> Verifier<'l, 'a> {
             }
         }
         self.file(task);
+        self.secret(task);
     }
 
     /// Ansible takes `creates=/x` out of a command's text. Here the text is the command, so it would be an argument.

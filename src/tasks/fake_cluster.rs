@@ -13,6 +13,8 @@ use std::path::Path;
 pub struct Api {
     pub answers: BTreeMap<ApiGet, Result<Json, LookError>>,
     pub user: Option<String>,
+    /// Asked through `pvesh`, as by what runs on a node.
+    pub on_a_node: bool,
 }
 
 impl Api {
@@ -65,6 +67,9 @@ impl Probe for Api {
     }
     fn api_user(&self) -> Option<String> {
         self.user.clone()
+    }
+    fn api_takes_secrets(&self) -> bool {
+        !self.on_a_node
     }
 }
 

@@ -41,6 +41,13 @@ pub struct File {
     /// For `link`: replace a file that is in the way, and allow a target that does not exist.
     #[serde(default)]
     pub force: bool,
+    /// Time of the last reading: only `preserve`, which is what happens without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_time: Option<String>,
+    /// Time of the last change: only `preserve`, which is what happens without it. `now` would change the host in every
+    /// run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modification_time: Option<String>,
     /// Follow a link at `path` to what shall have the mode, owner and group.
     #[serde(default = "super::copy::yes")]
     pub follow: bool,
@@ -55,6 +62,8 @@ pub enum State {
     Directory,
     /// A symbolic link to `src`.
     Link,
+    /// Refused: a file is replaced as a whole, which leaves a hard link with the old one. Use `link`.
+    Hard,
     /// An empty file if there is nothing; times are not changed.
     Touch,
     /// Nothing. A directory goes with all it holds.
@@ -123,7 +132,21 @@ impl Task for File {
         if self.state == Some(State::Link) && self.src.is_none() {
             faults.push(ArgFault::at("state", "a link needs `src`"));
         }
-        if self.src.is_some() && self.state.is_some_and(|s| s != State::Link) {
+        if self.state == Some(State::Hard) {
+            let why = "hard links are not made: a file is replaced as a whole, and the other name keeps the old one";
+            faults.push(ArgFault::at("state", why).help("`state: link`, or `command: ln …` with `creates`"));
+        }
+        let times = [("access_time", &self.access_time), ("modification_time", &self.modification_time)];
+        for (field, time) in times {
+            let why = match time.as_deref() {
+                None | Some("preserve") => continue,
+                Some("now") => "`now` is another time in every run, so this would never be in order".to_owned(),
+                Some(other) => format!("times of files are not kept, so `{other}` could not be held"),
+            };
+            let help = "`preserve` leaves the times alone; `command: touch -d … PATH` sets them where that is needed";
+            faults.push(ArgFault::at(field, why).help(help));
+        }
+        if self.src.is_some() && self.state.is_some_and(|s| !matches!(s, State::Link | State::Hard)) {
             faults.push(ArgFault::at("src", "`src` is for `state: link`"));
         }
         if self.recurse && self.state.is_some_and(|s| s != State::Directory) {
@@ -185,6 +208,8 @@ impl Task for File {
         let plan = match state {
             State::Absent => self.absent(seen),
             State::Link => self.link(seen),
+            // `check_args` has refused it before a host is asked.
+            State::Hard => Err("hard links are not made".into()),
             State::Directory => self.directory(seen),
             State::Touch => self.touch(seen),
             State::File => self.existing(seen),

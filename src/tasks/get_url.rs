@@ -5,11 +5,13 @@
 
 use super::args::FileMode;
 use super::managed::{self, Names, Wanted, kind_words, url_has_credentials};
+use super::secret::Secret;
 use super::{ArgFault, Task, Verdict, diff};
 use crate::host::{Action, Bytes, Effect, FileKind, LookError, Output, Probe, Query, Stat, Step, Topic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Fetches a file by HTTP or HTTPS with the host's `curl` or `wget`. With `checksum` the file is fetched when it is
@@ -34,6 +36,10 @@ pub struct GetUrl {
     /// Group, by name or number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Headers of the request, by name. Their values are shown nowhere and stand on no command line, which needs `curl`
+    /// on the host. Where the server redirects to another one, all but `Authorization` and `Cookie` go there, too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Secret>,
     /// Whether the server's certificate is checked.
     #[serde(default = "super::copy::yes")]
     pub validate_certs: bool,
@@ -141,6 +147,16 @@ impl Task for GetUrl {
                 Some(_) => {}
             }
         }
+        for (name, value) in &self.headers {
+            // RFC 9110, 5.6.2: what a name may hold, without what curl reads as something else.
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+                faults.push(ArgFault::at("headers", format!("`{name}` is not the name of a header")));
+            }
+            let value = value.reveal();
+            if value.trim().is_empty() || value.chars().any(char::is_control) {
+                faults.push(ArgFault::at("headers", format!("the value of `{name}` is empty or has line ends in it")));
+            }
+        }
         if self.mode.as_ref().is_some_and(FileMode::is_preserve) {
             faults.push(ArgFault::at("mode", "there is no source whose mode could be preserved"));
         }
@@ -171,7 +187,7 @@ impl Task for GetUrl {
             seen.sum = Some(sum.ok_or_else(|| LookError::cannot_tell(&*seen.path, answer.complaint()))?);
         }
         if !self.is_there(&seen) {
-            seen.program = fetcher(host)?;
+            seen.program = fetcher(host, self.headers.is_empty())?;
         }
         Ok(seen)
     }
@@ -196,7 +212,11 @@ impl Task for GetUrl {
             return Verdict::blocked(format!("the directory of {path} does not exist")).data(data);
         }
         let Some(program) = seen.program else {
-            return Verdict::blocked("neither curl nor wget is installed on this host").data(data);
+            let why = match self.headers.is_empty() {
+                true => "neither curl nor wget is installed on this host",
+                false => "`headers` need curl, which is not installed: wget would show them in the process list",
+            };
+            return Verdict::blocked(why).data(data);
         };
         let was = match (&seen.stat, &seen.sum) {
             (Some(_), Some(sum)) => vec![sum.clone()],
@@ -205,13 +225,22 @@ impl Task for GetUrl {
         let text = diff::lines(path, &was, &[format!("{} ({})", self.checksum.as_deref().unwrap_or("-"), self.url)]);
         let verdict = Verdict::drift(format!("fetch {path}"), text, self.steps(seen, program)).data(data);
         if self.checksum.is_none() && self.url.starts_with("http://") {
-            return verdict.warn("fetched without encryption and without a checksum: anybody on the way can change it");
+            return self
+                .unhidden(verdict)
+                .warn("fetched without encryption and without a checksum: anybody on the way can change it");
         }
-        verdict
+        self.unhidden(verdict)
     }
 }
 
 impl GetUrl {
+    fn unhidden(&self, verdict: Verdict) -> Verdict {
+        if self.headers.is_empty() || self.url.starts_with("https://") {
+            return verdict;
+        }
+        verdict.warn("the headers travel without encryption: anybody on the way can read them")
+    }
+
     fn steps(&self, seen: &Seen, program: Fetcher) -> Vec<Step> {
         let path = &seen.path;
         let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
@@ -226,6 +255,8 @@ impl GetUrl {
         match program {
             Fetcher::Curl => {
                 argv.extend(if self.validate_certs { [].as_slice() } else { &["--insecure"] });
+                // From standard input: a command line is everybody's to read.
+                argv.extend(if self.headers.is_empty() { [].as_slice() } else { &["-H", "@-"] });
                 argv.extend(["-o", &new, &self.url]);
             }
             Fetcher::Wget => {
@@ -234,8 +265,12 @@ impl GetUrl {
             }
         }
         let mut fetch = Step::run(argv);
-        if let Action::Run { timeout_s, .. } = &mut fetch.action {
+        if let Action::Run { timeout_s, stdin, .. } = &mut fetch.action {
             *timeout_s = self.timeout_s;
+            if !self.headers.is_empty() {
+                let lines = self.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.reveal()));
+                *stdin = Some(Bytes(lines.collect::<String>().into_bytes()));
+            }
         }
         let mut steps = vec![fetch];
         if let Some((algorithm, sum)) = self.sum() {
@@ -264,8 +299,10 @@ impl GetUrl {
     }
 }
 
-fn fetcher(host: &dyn Probe) -> Result<Option<Fetcher>, LookError> {
-    for (name, fetcher) in [("curl", Fetcher::Curl), ("wget", Fetcher::Wget)] {
+/// `wget`: whether it would do, too.
+fn fetcher(host: &dyn Probe, wget: bool) -> Result<Option<Fetcher>, LookError> {
+    let known = [("curl", Fetcher::Curl), ("wget", Fetcher::Wget)];
+    for (name, fetcher) in known.into_iter().filter(|(_, fetcher)| wget || *fetcher == Fetcher::Curl) {
         match host.query(&Query::new(Topic::Other, [name, "--version"])) {
             Ok(_) => return Ok(Some(fetcher)),
             Err(LookError::NoProgram { .. }) => {}
@@ -276,80 +313,4 @@ fn fetcher(host: &dyn Probe) -> Result<Option<Fetcher>, LookError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{apply, check};
-    use crate::host::Preview;
-    use crate::tasks::fake::{Fake, faults, idle, refuses, task};
-    use crate::wire::Status;
-
-    const SUM: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
-
-    fn args(more: serde_json::Value) -> GetUrl {
-        let mut all = json!({"url": "https://example.org/tool", "dest": "/etc/tool"});
-        for (key, value) in more.as_object().unwrap() {
-            all[key] = value.clone();
-        }
-        task(all)
-    }
-
-    fn host() -> Fake {
-        let host = Fake::with(&[]);
-        host.answer(&["curl", "--version"], Output::ok("curl 8\n"));
-        host
-    }
-
-    #[test]
-    fn a_download_is_verified_before_it_takes_its_place() {
-        let host = host();
-        host.file("/etc/tool", "old", 0o750);
-        host.file("/etc/.tool.converge-download", "", 0o600);
-        host.answer(&["sha256sum", "/etc/tool"], Output::ok("00ff  /etc/tool\n"));
-        apply(&args(json!({"checksum": format!("sha256:{SUM}")})), &host, &[], &mut |_, _| {});
-        let done = host.done.borrow();
-        assert_eq!(
-            *done,
-            [
-                "curl -fsSL --proto =https,http --connect-timeout 10 -o /etc/.tool.converge-download \
-                 https://example.org/tool",
-                "sha256sum -c --strict -",
-                "set mode and owner of /etc/.tool.converge-download",
-                "mv -fT /etc/.tool.converge-download /etc/tool",
-            ]
-        );
-        assert_eq!(host.mode("/etc/.tool.converge-download"), 0o750);
-    }
-
-    #[test]
-    fn what_is_there_is_compared_by_its_sum_or_left_alone() {
-        let host = Fake::with(&[("/etc/tool", "hello\n")]);
-        idle(&args(json!({})), &host);
-        host.answer(&["sha256sum", "/etc/tool"], Output::ok(format!("{SUM}  /etc/tool\n")));
-        idle(&args(json!({"checksum": format!("sha256:{}", SUM.to_uppercase())})), &host);
-        let preview = Preview::new(host);
-        let mode = check(&args(json!({"mode": "0755"})), &preview);
-        assert_eq!((mode.status, mode.summary.as_str()), (Status::Drifted, "set mode of /etc/tool"));
-    }
-
-    #[test]
-    fn a_directory_takes_the_name_from_the_url() {
-        let preview = Preview::new(host());
-        let result = check(&args(json!({"url": "https://example.org/a/tool.sh?x=1", "dest": "/etc/"})), &preview);
-        assert_eq!(result.summary, "fetch /etc/tool.sh");
-        refuses(&args(json!({"dest": "/nowhere/x"})), &host(), "the directory of /nowhere/x does not exist");
-    }
-
-    #[test]
-    fn faults_are_found_without_a_host() {
-        for (args, fault) in [
-            (json!({"url": "ftp://a/b", "dest": "/x"}), "only http and https"),
-            (json!({"url": "https://u:p@a/b", "dest": "/x"}), "credentials"),
-            (json!({"url": "https://a/", "dest": "/x/"}), "names no file"),
-            (json!({"url": "https://a/b", "dest": "/x", "checksum": "md5:00"}), "neither sha256"),
-            (json!({"url": "https://a/b", "dest": "/x", "checksum": "sha256:00"}), "not 64 hexadecimal"),
-        ] {
-            let found = faults::<GetUrl>(args.clone());
-            assert!(found.contains(fault), "{args}: {found}");
-        }
-    }
-}
+mod tests;

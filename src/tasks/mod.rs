@@ -45,6 +45,7 @@ pub mod pve_storage;
 pub mod pve_template;
 pub mod registry;
 pub mod replace;
+pub mod secret;
 pub mod set_fact;
 pub mod setup;
 pub mod shell;

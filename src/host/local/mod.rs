@@ -101,6 +101,10 @@ impl Probe for Local {
         Some("root@pam".into())
     }
 
+    fn api_takes_secrets(&self) -> bool {
+        false
+    }
+
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
         let Some(real) = answer(path, self.paths.followed(path))? else { return Ok(None) };
         // O_NONBLOCK: opening a FIFO must not wait for its other end.

@@ -244,3 +244,16 @@ fn needless_words_are_told_without_stopping() {
     let messages: Vec<&str> = found.warnings.iter().map(|fault| fault.message.as_str()).collect();
     assert_eq!(messages, ["`become` has no effect", "`remote_user` has no effect"]);
 }
+
+#[test]
+fn a_password_comes_from_outside_and_its_task_says_nothing() {
+    let told = faults(
+        "- hosts: cluster\n  tasks:\n    - name: a\n      pct:\n        vmid: 101\n        password: s3cret-word\n",
+    );
+    assert!(told.contains("the `password` of this `pct` stands in the playbook"), "{told}");
+    assert!(told.contains("a task with `password` needs `no_log: true`"), "{told}");
+    assert!(!told.contains("s3cret-word"), "{told}");
+    let text = "- hosts: cluster\n  tasks:\n    - pct: {vmid: 101, password: \"{{ lookup('env', 'CT') }}\"}\n";
+    assert!(!faults(text).contains("stands in the playbook"));
+    assert_eq!(playbook(&format!("{text}      no_log: true\n")).plays.len(), 1);
+}

@@ -26,6 +26,10 @@ pub struct Apt {
     /// Packages: `drbd-utils`, `drbd-utils=9.22.0-1`, `drbd-utils=9.22.*`, `libc6:i386`.
     #[serde(default, alias = "pkg", alias = "package", skip_serializing_if = "OneOrMany::is_empty")]
     pub name: OneOrMany,
+    /// Refused: `get_url` with a `checksum` brings a package file, `command: apt-get install -y /path/x.deb` with
+    /// `creates` installs it; `apt_repository` keeps it up to date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deb: Option<String>,
     /// `present` installs what is missing, `latest` upgrades as well, `absent` removes.
     #[serde(default)]
     pub state: State,
@@ -84,6 +88,11 @@ pub enum State {
     /// Not installed.
     #[serde(alias = "removed")]
     Absent,
+    /// Refused: what a source package needs is known to apt alone. Name the packages with `present`.
+    #[serde(rename = "build-dep")]
+    BuildDep,
+    /// Refused, for the same reason as in `dpkg`: a broken installation is finished by any task that names the package.
+    Fixed,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -202,6 +211,27 @@ impl Task for Apt {
             if version.is_some() && self.state == State::Absent {
                 faults.push(ArgFault::at("name", format!("`{word}`: a version says nothing about what is removed")));
             }
+        }
+        if self.deb.is_some() {
+            faults.push(
+                ArgFault::at("deb", "package files are not installed by `apt`: nothing would check what they are")
+                    .help(
+                        "fetch it with `get_url` and a `checksum`, then `command: apt-get install -y /path/x.deb` with \
+                     `creates`; or name the repository with `apt_repository`",
+                    ),
+            );
+            return faults;
+        }
+        match self.state {
+            State::BuildDep => faults.push(
+                ArgFault::at("state", "`build-dep` is not supported: whether it is in order cannot be told")
+                    .help("name the packages: `name: [build-essential, …]` with `state: present`"),
+            ),
+            State::Fixed => faults.push(
+                ArgFault::at("state", "`fixed` is not supported: it may change packages that nobody named")
+                    .help("`state: present` finishes the installation of the packages it names"),
+            ),
+            _ => {}
         }
         if words.is_empty() && !self.refreshes() && self.upgrade == Upgrade::No && !self.autoremove {
             faults.push(ArgFault::task("nothing to do: no `name`, `update_cache`, `upgrade` or `autoremove`"));

@@ -285,6 +285,10 @@ fn faults_are_found_without_a_host() {
         (json!({"name": "foo", "autoremove": true}), "task of its own"),
         (json!({"update_cache": true, "cache_valid_time": 0}), "for ever"),
         (json!({"name": "-o=Debug"}), "not a name of a Debian package"),
+        (json!({"deb": "/root/x.deb"}), "package files are not installed by `apt`"),
+        (json!({"deb": "https://example.org/x.deb", "state": "present"}), "package files are not installed by `apt`"),
+        (json!({"name": "drbd-utils", "state": "build-dep"}), "`build-dep` is not supported"),
+        (json!({"state": "fixed"}), "`fixed` is not supported"),
     ] {
         let found = faults::<Apt>(args.clone());
         assert!(found.contains(fault), "{args}: {found}");

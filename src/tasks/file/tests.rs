@@ -84,8 +84,23 @@ fn faults_are_found_without_a_host() {
         (json!({"path": "/a", "state": "directory", "src": "b"}), "is for `state: link`"),
         (json!({"path": "/a", "state": "file", "recurse": true}), "is for `state: directory`"),
         (json!({"path": "/a", "state": "absent", "mode": "0600"}), "what is absent"),
+        (json!({"path": "/a", "state": "hard", "src": "/b"}), "hard links are not made"),
+        (json!({"path": "/a", "state": "touch", "modification_time": "now"}), "never be in order"),
+        (json!({"path": "/a", "state": "touch", "access_time": "202501020304.05"}), "could not be held"),
     ] {
         let found = faults::<File>(args.clone());
         assert!(found.contains(fault), "{args}: {found}");
     }
+}
+
+#[test]
+fn a_touched_file_keeps_its_times_and_is_left_alone() {
+    let host = Fake::with(&[]);
+    let args = file(json!({
+        "path": "/etc/x", "state": "touch", "access_time": "preserve", "modification_time": "preserve",
+    }));
+    converges(&args, &host);
+    assert_eq!(host.done.borrow().len(), 1);
+    let found = faults::<File>(json!({"path": "/a", "state": "hard", "src": "/b"}));
+    assert_eq!(found.lines().count(), 1, "{found}");
 }

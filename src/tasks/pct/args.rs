@@ -4,6 +4,7 @@ use crate::pve::lxc_conf::{self, RawLine};
 use crate::pve::values::Property;
 use crate::tasks::args::OneOrMany;
 use crate::tasks::cluster::flag;
+use crate::tasks::secret::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -117,8 +118,13 @@ pub struct Pct {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hookscript: Option<String>,
     /// SSH public keys for root, one a line. Used only when the container is created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "ssh_public_keys", skip_serializing_if = "Option::is_none")]
     pub pubkey: Option<String>,
+    /// Password of root inside, at least five characters. From a variable or `lookup('env', …)` only, with `no_log:
+    /// true`. Used only when the container is created, never compared and never shown. It is sent to the API as a form;
+    /// on a node itself it would stand on a command line, and is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
     /// Raw lines for LXC, such as `lxc.apparmor.profile: unconfined`, written into the container's file on its node,
     /// since no API call can. For each key named, these values and no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,13 @@ pub fn judge(task: &Pct, found: &Found, nodes: &Nodes<'_, OnNode>) -> Verdict {
             file_of(owner, vmid)
         ));
     }
+    if task.password.is_some() && !task.adopt && !found.api_takes_secrets {
+        return Verdict::blocked(
+            "`password` would stand on the command line of pvesh, where everybody on the node can read it: ask the API \
+             over the network, or leave it out and set it with `pct exec`"
+                .to_owned(),
+        );
+    }
     if let Some(why) = task.root_only(found, &task.keys(), !task.unprivileged()) {
         return Verdict::blocked(why);
     }
@@ -127,6 +134,7 @@ fn create(task: &Pct, found: &Found, nodes: &Nodes<'_, OnNode>, node: &str, voli
     params.insert("ostemplate".into(), volid.to_owned());
     params.insert("unprivileged".into(), flag(task.unprivileged()));
     params.extend(task.pubkey.clone().map(|keys| ("ssh-public-keys".to_owned(), keys)));
+    params.extend(task.password.as_ref().map(|word| ("password".to_owned(), word.reveal().to_owned())));
     let mut steps = Vec::new();
     if let (Some(path), Some(Ok(seen))) = (task.device(), nodes.get(node)) {
         // The API's step cannot look at the device, so the node does, right before: the same empty directory or nothing.

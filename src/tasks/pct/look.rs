@@ -22,6 +22,9 @@ pub struct Found {
     pub missing_right: Option<String>,
     /// Whom the API takes us for.
     pub api_user: Option<String>,
+    /// What is sent to the API is seen by nobody on the way.
+    #[serde(default)]
+    pub api_takes_secrets: bool,
 }
 
 /// The container as it is.
@@ -137,7 +140,8 @@ pub fn cluster(task: &Pct, host: &dyn Probe) -> Result<Found, LookError> {
         Some(_) => None,
         None => cluster::missing_right(host, &format!("/vms/{}", task.vmid), "VM.Allocate")?,
     };
-    Ok(Found { nodes, guests, guest, templates, missing_right, api_user: host.api_user() })
+    let (api_user, api_takes_secrets) = (host.api_user(), host.api_takes_secrets());
+    Ok(Found { nodes, guests, guest, templates, missing_right, api_user, api_takes_secrets })
 }
 
 fn guest(vmid: u32, host: &dyn Probe, guests: &[Row]) -> Result<Option<Guest>, LookError> {

@@ -100,6 +100,9 @@ impl Task for Pct {
                 }
             }
         }
+        if self.password.as_ref().is_some_and(|word| word.reveal().chars().count() < 5) {
+            faults.push(ArgFault::at("password", "Proxmox takes passwords of at least five characters"));
+        }
         for line in self.lxc.iter().flat_map(|lines| lines.iter()) {
             match lxc_conf::parse_raw(line) {
                 Err(why) => faults.push(ArgFault::at("lxc", why)),

@@ -312,3 +312,23 @@ fn faults_are_found_before() {
     let map: Properties = serde_json::from_value(json!({"mount": ["nfsd", "rpc_pipefs"], "nesting": true})).unwrap();
     assert_eq!(map.0, "mount=nfsd;rpc_pipefs,nesting=1");
 }
+
+#[test]
+fn keys_and_a_password_are_sent_once_and_the_password_is_shown_nowhere() {
+    let secret = "hunter2-s3cret";
+    let args = with(json!({"ssh_public_keys": "ssh-ed25519 AAAA me@here\n", "password": secret}));
+    let change = drifts_and_predicts(&args, without(), &empty());
+    let create = change.steps.last().unwrap();
+    let crate::host::Action::Api { params, .. } = &create.action else { panic!("no call") };
+    assert_eq!(params["password"], secret);
+    assert_eq!(params["ssh-public-keys"], "ssh-ed25519 AAAA me@here\n");
+    for shown in [format!("{args:?}"), change.diff.clone(), change.summary.clone(), create.describe()] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    // On a node it would be an argument of pvesh.
+    let mut api = without();
+    api.on_a_node = true;
+    blocked(&args, &api, &empty(), "the command line of pvesh");
+    let short = faults::<Pct>(json!({"vmid": 101, "password": "abcd"}));
+    assert!(short.contains("at least five characters") && !short.contains("abcd"), "{short}");
+}
