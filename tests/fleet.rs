@@ -332,3 +332,54 @@ fn a_decision_for_all_hosts_is_tried_again_until_it_holds() {
     assert!(on("a").contains("after 3 tries"), "{:?}", run.results);
     assert!(!on("b").contains("tries"), "{:?}", run.results);
 }
+
+#[test]
+fn a_directory_of_the_workstation_is_predicted_brought_and_then_left_alone() {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let bed = Bed::new();
+    let conf = bed.dir.path().join("files/conf");
+    fs::create_dir_all(conf.join("sub")).unwrap();
+    fs::write(conf.join("a.conf"), "a\n").unwrap();
+    fs::write(conf.join("sub/run"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(conf.join("sub/run"), PermissionsExt::from_mode(0o750)).unwrap();
+    symlink("a.conf", conf.join("b.conf")).unwrap();
+    let playbook = "
+- hosts: nodes
+  tasks:
+    - name: made before
+      copy: { dest: /etc/app/a.conf, content: mine }
+    - name: what it holds
+      copy: { src: conf/, dest: /etc/app, mode: preserve }
+    - name: the directory itself
+      copy: { src: conf, dest: /etc/deep/er, local_follow: false, directory_mode: '0700' }
+";
+    let lay = |host: &str| fs::create_dir_all(bed.path(host, "/etc/app")).unwrap();
+    ["a", "b", "c"].into_iter().for_each(lay);
+    let checked = bed.check(playbook);
+    assert!(bed.read("a", "/etc/app/b.conf").is_none(), "check changed something");
+    let applied = bed.apply(playbook);
+    assert_eq!(applied.exit, 0, "{:?}", applied.lines());
+    assert_eq!(checked.moved(), applied.moved());
+    assert_eq!(applied.moved().len(), 9);
+    for task in ["what it holds", "the directory itself"] {
+        assert_eq!(checked.of(task).diff, applied.of(task).diff);
+        assert!(!checked.of(task).provisional);
+    }
+    // The content that an earlier task would have written is what the diff starts from.
+    assert!(checked.of("what it holds").diff.contains("-mine\n"), "{}", checked.of("what it holds").diff);
+    assert_eq!(bed.read("b", "/etc/app/b.conf").unwrap(), "a\n");
+    let mode = |path: &str| fs::metadata(bed.path("c", path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("/etc/app/sub/run"), mode("/etc/deep"), mode("/etc/deep/er/conf/sub")), (0o750, 0o700, 0o700));
+    assert_eq!(fs::read_link(bed.path("c", "/etc/deep/er/conf/b.conf")).unwrap().to_str(), Some("a.conf"));
+    // Only what is really different is touched.
+    let only = playbook.replace("- name: made before\n      copy: { dest: /etc/app/a.conf, content: mine }\n    ", "");
+    bed.apply(&only);
+    let again = bed.apply(&only);
+    assert_eq!((again.exit, again.moved()), (0, vec![]));
+    assert_eq!(bed.check(&only).exit, 0);
+    fs::write(bed.path("a", "/etc/app/sub/run"), "changed\n").unwrap();
+    let mended = bed.apply(&only);
+    assert_eq!(mended.moved(), [("what it holds".to_owned(), "a".to_owned())]);
+    assert_eq!(mended.of("what it holds").summary, "change /etc/app/sub/run");
+}

@@ -257,3 +257,25 @@ fn a_password_comes_from_outside_and_its_task_says_nothing() {
     assert!(!faults(text).contains("stands in the playbook"));
     assert_eq!(playbook(&format!("{text}      no_log: true\n")).plays.len(), 1);
 }
+
+#[test]
+fn directories_are_for_copy_and_a_last_slash_says_directory() {
+    let site = |task: &str| format!("- hosts: nodes\n  tasks:\n    - {task}\n");
+    for (task, fault) in [
+        ("copy: {src: conf/, dest: /etc/app}", None),
+        ("copy: {src: conf, dest: /etc/app}", None),
+        ("copy: {src: a.txt, dest: /etc/app/}", None),
+        ("copy: {src: a.txt/, dest: /etc/app}", Some("a.txt` is a file, not a directory")),
+        ("copy: {src: gone/, dest: /etc/app}", Some("there is no file `gone/`")),
+        ("template: {src: tree, dest: /etc/app}", Some("tree` is a directory, not a template")),
+    ] {
+        let site = site(task);
+        let told =
+            files(&[("site.yml", &site), ("files/conf/a", "a"), ("files/a.txt", "a"), ("templates/tree/x.j2", "x")]);
+        match (told, fault) {
+            (Ok(_), None) => {}
+            (Err(told), Some(fault)) => assert!(told.contains(fault), "{task}: {told}"),
+            (told, _) => panic!("{task}: {:?}", told.map(|_| ())),
+        }
+    }
+}
