@@ -11,6 +11,6 @@ pub struct Args {
 pub fn run(args: &Args) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::definition(), "converge", &mut script);
-    print!("{}", String::from_utf8_lossy(&script));
+    put!("{}", String::from_utf8_lossy(&script));
     crate::exit::OK
 }

@@ -11,12 +11,12 @@ pub struct Args {
 
 pub fn run(args: &Args) -> u8 {
     let Some(kind) = &args.kind else {
-        print!("{}", explain::list());
+        put!("{}", explain::list());
         return crate::exit::OK;
     };
     match explain::explain(kind) {
         Ok(text) => {
-            print!("{text}");
+            put!("{text}");
             crate::exit::OK
         }
         Err(why) => super::complain(crate::exit::USAGE, why),

@@ -97,7 +97,7 @@ fn code(user: &str, source: Source, folder: PathBuf) -> SecondFactor {
         match source.get(&what, &folder) {
             Ok(code) => Some(code),
             Err(why) => {
-                eprintln!("{why}");
+                tell!("{why}");
                 None
             }
         }

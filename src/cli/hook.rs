@@ -26,12 +26,12 @@ pub fn run(args: &Args) -> u8 {
     match args {
         Args { explain: Some(vmid), .. } => {
             let (text, allowed) = hook::explain(&node, *vmid);
-            print!("{text}");
+            put!("{text}");
             if allowed { crate::exit::OK } else { crate::exit::FAILED }
         }
         Args { start_once: Some(vmid), .. } => match hook::allow_once(&node, *vmid) {
             Ok(()) => {
-                println!("the next start of container {vmid} on this node is let through, within an hour");
+                out!("the next start of container {vmid} on this node is let through, within an hour");
                 crate::exit::OK
             }
             Err(why) => super::complain(crate::exit::FAILED, why),

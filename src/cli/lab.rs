@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> u8 {
     match &args.command {
         Command::Reset { nodes, flavour } => match lab.reset(*nodes, *flavour) {
             Ok(()) => {
-                println!("a fresh cluster in {}", args.dir.display());
+                out!("a fresh cluster in {}", args.dir.display());
                 crate::exit::OK
             }
             Err(why) => super::complain(crate::exit::FAILED, why),
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> u8 {
         Command::Status { json } => status(&lab, *json),
         Command::Break { name: None } => {
             for (name, what, check_says) in breaks::list() {
-                println!("{name}\n    {what}\n    check: {check_says}\n");
+                out!("{name}\n    {what}\n    check: {check_says}\n");
             }
             crate::exit::OK
         }
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> u8 {
 fn done(result: Result<Result<String, String>, LabError>) -> u8 {
     match result {
         Ok(Ok(text)) => {
-            println!("{text}");
+            out!("{text}");
             crate::exit::OK
         }
         Ok(Err(why)) => super::complain(crate::exit::FAILED, why),
@@ -116,13 +116,13 @@ fn status(lab: &Lab, json: bool) -> u8 {
     match lab.status() {
         Ok(status) if json => match serde_json::to_string_pretty(&status) {
             Ok(text) => {
-                println!("{text}");
+                out!("{text}");
                 crate::exit::OK
             }
             Err(why) => super::complain(crate::exit::FAILED, why),
         },
         Ok(status) => {
-            print!("{}", status.text());
+            put!("{}", status.text());
             crate::exit::OK
         }
         Err(why) => super::complain(crate::exit::FAILED, why),
@@ -135,10 +135,10 @@ fn serve(lab: &Lab, port: u16) -> u8 {
         Err(why) => return super::complain(crate::exit::FAILED, why),
     };
     for (node, url) in &server.urls {
-        println!("{node}  {url}/api2/json  SHA-256 {}", server.fingerprints[node]);
+        out!("{node}  {url}/api2/json  SHA-256 {}", server.fingerprints[node]);
     }
-    println!("user root@pam, password in {}", server.secrets_file.display());
-    println!("CA {}", lab.files().pve().join("pve-root-ca.pem").display());
+    out!("user root@pam, password in {}", server.secrets_file.display());
+    out!("CA {}", lab.files().pve().join("pve-root-ca.pem").display());
     server.wait();
     crate::exit::OK
 }
@@ -167,7 +167,7 @@ fn shell(lab: &Lab, node: &str, command: &[String]) -> u8 {
 fn say(lab: &Lab, node: &str, line: &str) -> u8 {
     match lab.run_line(node, line) {
         Ok(output) => {
-            print!("{}", output.stdout);
+            put!("{}", output.stdout);
             eprint!("{}", output.stderr);
             u8::try_from(output.rc).unwrap_or(crate::exit::FAILED)
         }

@@ -51,7 +51,7 @@ pub fn playbooks(paths: &[PathBuf], sources: &mut Sources, context: &Context) ->
     })?;
     for playbook in &loaded {
         for warning in &playbook.warnings {
-            eprintln!("warning: {}: {}", sources.place(warning.span), warning.message);
+            tell!("warning: {}: {}", sources.place(warning.span), warning.message);
         }
     }
     Ok(loaded)

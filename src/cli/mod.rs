@@ -1,11 +1,36 @@
 //! The command line: one file a command, wiring only.
 
+// `println!` to a reader that may have gone away.
+macro_rules! out {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
+// `print!` to a reader that may have gone away.
+macro_rules! put {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($words)*);
+    }};
+}
+
+// `eprintln!` to a reader that may have gone away.
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod agent;
 mod completions;
 mod explain;
 mod ground;
 mod hook;
 mod lab;
+mod list;
 mod load;
 mod run;
 mod schema;
@@ -104,7 +129,7 @@ fn colour(stream: &impl IsTerminal) -> bool {
 
 /// Says what went wrong, in the form of all other faults, and gives the exit code back.
 fn complain(code: u8, message: impl std::fmt::Display) -> u8 {
-    eprintln!("error: {message}");
+    tell!("error: {message}");
     code
 }
 

@@ -1,15 +1,15 @@
 //! `converge check` and `converge apply`.
 
 use super::ground::Ground;
+use super::list;
 use super::{Output, load};
 use crate::diagnostic::Sources;
 use crate::event::{Mode, Reporter};
 use crate::exit;
 use crate::fleet::{self, Fleet, vars_of};
-use crate::inventory::{Inventory, select};
+use crate::inventory::select;
 use crate::link::lock::{Held, LockError};
 use crate::link::{self, Connect};
-use crate::playbook::{Item, Play, Playbook};
 use crate::report::{Json as JsonReport, JsonLines, Style, Terminal};
 use clap::Parser;
 use serde_json::Value as Json;
@@ -54,10 +54,10 @@ pub struct Args {
     break_lock: bool,
     /// List the tasks that would run, and stop
     #[arg(long)]
-    list_tasks: bool,
+    pub(super) list_tasks: bool,
     /// List the hosts of each play, and stop
     #[arg(long)]
-    list_hosts: bool,
+    pub(super) list_hosts: bool,
     /// Hide diffs
     #[arg(long)]
     no_diff: bool,
@@ -76,7 +76,7 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
     let ground = match ground(args, &mut sources, &extra) {
         Ok(ground) => ground,
         Err((code, why)) => {
-            eprintln!("{why}");
+            tell!("{why}");
             return code;
         }
     };
@@ -85,7 +85,7 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
     let playbooks = match load::playbooks(&args.playbooks, &mut sources, &context) {
         Ok(playbooks) => playbooks,
         Err(faults) => {
-            eprintln!("{faults}");
+            tell!("{faults}");
             return exit::USAGE;
         }
     };
@@ -109,12 +109,15 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
         start_at_task: args.start_at_task.clone(),
     };
     if args.list_hosts || args.list_tasks {
-        return list(args, &playbooks, &inventory, &options);
+        return list::list(args, &playbooks, &inventory, &options);
     }
     if let Some(name) = &options.start_at_task
-        && !playbooks.iter().flat_map(|p| &p.plays).any(|p| names(&p.tasks).contains(&name.as_str()))
+        && !playbooks.iter().flat_map(|p| &p.plays).any(|p| list::names(&p.tasks).contains(&name.as_str()))
     {
         return super::complain(exit::USAGE, format!("--start-at-task: no task is named `{name}`"));
+    }
+    if let Err(why) = list::some_task_is_chosen(&playbooks, &options) {
+        return super::complain(exit::USAGE, why);
     }
     // Kept to the end of the run.
     let _lock = match mode {
@@ -174,71 +177,12 @@ fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) ->
 fn lock(args: &Args, connect: &dyn Connect) -> Result<Option<Held>, String> {
     let names: Vec<String> = args.playbooks.iter().map(|p| p.display().to_string()).collect();
     let owner = link::lock::owner(&format!("apply {}", names.join(" ")));
-    match connect.lock(&owner, args.break_lock, &mut |told| eprintln!("note: {told}")) {
+    match connect.lock(&owner, args.break_lock, &mut |told| tell!("note: {told}")) {
         Ok(held) => Ok(held),
         Err(LockError::Busy(why)) => Err(why),
         Err(LockError::Unknown(why)) => {
-            eprintln!("warning: this run has no lock on the cluster, another apply could run beside it: {why}");
+            tell!("warning: this run has no lock on the cluster, another apply could run beside it: {why}");
             Ok(None)
         }
     }
-}
-
-fn list(args: &Args, playbooks: &[Playbook], inventory: &Inventory, options: &fleet::Options) -> u8 {
-    for play in playbooks.iter().flat_map(|p| &p.plays) {
-        println!("{}", play.name);
-        if args.list_hosts {
-            let patterns: Vec<&str> = play.hosts.iter().map(|(p, _)| p.as_str()).collect();
-            for host in select(inventory, &patterns).unwrap_or_default() {
-                println!("  {host}");
-            }
-        }
-        if args.list_tasks {
-            list_items(play, &play.tasks, options, 1);
-        }
-    }
-    exit::OK
-}
-
-fn list_items(play: &Play, items: &[Item], options: &fleet::Options, depth: usize) {
-    for item in items {
-        match item {
-            Item::Task(def) => {
-                let tags: Vec<&str> = def.common.tags.iter().chain(&play.tags).map(String::as_str).collect();
-                if fleet::selected_by_tags(&tags, options) {
-                    let tags = if tags.is_empty() { String::new() } else { format!("  [{}]", tags.join(", ")) };
-                    println!("{:indent$}{} ({}){tags}", "", def.name, def.kind.name, indent = depth * 2);
-                }
-            }
-            Item::Block(block) => {
-                for part in [&block.body, &block.rescue, &block.always] {
-                    list_items(play, part, options, depth);
-                }
-            }
-            Item::Include(include) => {
-                println!("{:indent$}{} (include)", "", include.name, indent = depth * 2);
-                if let crate::playbook::Included::Loaded(block) = &include.what {
-                    list_items(play, &block.body, options, depth + 1);
-                }
-            }
-            Item::Meta(..) => {}
-        }
-    }
-}
-
-fn names(items: &[Item]) -> Vec<&str> {
-    items
-        .iter()
-        .flat_map(|item| match item {
-            Item::Task(def) => vec![def.name.as_str()],
-            Item::Block(block) => {
-                [&block.body, &block.rescue, &block.always].into_iter().flat_map(|p| names(p)).collect()
-            }
-            Item::Include(include) => match &include.what {
-                crate::playbook::Included::Loaded(block) => names(&block.body),
-                _ => Vec::new(),
-            },
-            Item::Meta(..) => Vec::new(),
-        })
-        .collect()
 }

@@ -1,6 +1,6 @@
 //! `converge schema`.
 
 pub fn run() -> u8 {
-    println!("{:#}", crate::playbook::schema());
+    out!("{:#}", crate::playbook::schema());
     crate::exit::OK
 }

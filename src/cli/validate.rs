@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> u8 {
             Ok(loaded) => known = Some(super::ground::known_offline(loaded)),
             Err(faults) => {
                 // The playbooks' own faults are told all the same.
-                eprintln!("{faults}");
+                tell!("{faults}");
                 faulty = true;
             }
         }
@@ -40,11 +40,11 @@ pub fn run(args: &Args) -> u8 {
         Ok(_) if faulty => crate::exit::USAGE,
         Ok(playbooks) => {
             let plays: usize = playbooks.iter().map(|p| p.plays.len()).sum();
-            println!("no fault found: {} playbook(s), {plays} play(s)", playbooks.len());
+            out!("no fault found: {} playbook(s), {plays} play(s)", playbooks.len());
             crate::exit::OK
         }
         Err(faults) => {
-            eprintln!("{faults}");
+            tell!("{faults}");
             crate::exit::USAGE
         }
     }

@@ -24,7 +24,8 @@ impl Fleet<'_> {
     }
 
     pub(super) fn task_name(&mut self, scene: &Scene<'_>, def: &TaskDef, host: &str) -> String {
-        if !template::has_template(&def.name) {
+        // A name may hold what `no_log` hides.
+        if def.common.no_log || !template::has_template(&def.name) {
             return def.name.clone();
         }
         let scope = self.scope(scene, host, &def.common.vars, Vars::new());

@@ -52,15 +52,17 @@ pub const BREAKS: &[Break] = &[
         what: "The disk below DRBD on the last node gives I/O errors; DRBD detaches from it.",
         check_says: "drbd_resource drifts on that node: Diskless where the file names a disk. The others stay UpToDate and \
                      the service goes on over them. `apply` attaches again, which fetches what changed meanwhile.",
-        only_a_person: "Whether the disk is to be trusted or replaced. A new disk gets fresh metadata and a full resync.",
+        only_a_person: "Nothing now; look at the disk (`dmesg`, SMART) before you trust it again. One that is replaced gets \
+                        fresh metadata and a full resync.",
         cause: disk_failed,
     },
     Break {
         name: "held-primary",
         what: "Somebody keeps the device open on the node where the container runs (as nfsd does with a client's open \
                file), so that it stays Primary after the container has gone.",
-        check_says: "The hook's post-stop says who holds the device, from the kernel's list of openers; pre-start on another \
-                     node is refused because a peer is Primary.",
+        check_says: "Nothing while the container runs there, which is as it should be. Once it has stopped or moved, drbd_resource \
+                     is blocked on that node, the hook's post-stop says who holds the device, and pre-start on another node is \
+                     refused because a peer is Primary.",
         only_a_person: "`secondary --force`: it fails every read and write of the holder.",
         cause: held_primary,
     },
