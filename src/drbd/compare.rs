@@ -70,6 +70,31 @@ pub fn differences(old: &Resource, new: &Resource) -> Vec<Difference> {
     all
 }
 
+/// The peers of a host to which the connection has to be taken down, or made anew, on the way from `old` to `new`.
+pub fn interrupted_peers(old: &Resource, new: &Resource, host: &str) -> Vec<String> {
+    let address = |r: &Resource, name: &str, peer: &str| {
+        let ends =
+            r.connections.iter().map(|c| &c.ends).find(|e| [name, peer].iter().all(|n| e.iter().any(|(h, _)| h == n)));
+        let own = ends.and_then(|e| e.iter().find(|(h, _)| h == name)?.1.clone());
+        own.or_else(|| r.host(name).and_then(|h| h.address.clone()))
+    };
+    let path = |r: &Resource, peer: &str| (address(r, host, peer), address(r, peer, host));
+    let new_pairs = new.pairs();
+    let mut peers = Vec::new();
+    for (a, b) in old.pairs() {
+        let peer = match (a == host, b == host) {
+            (true, _) => &b,
+            (_, true) => &a,
+            _ => continue,
+        };
+        let stays = new_pairs.iter().any(|(x, y)| (x == &a && y == &b) || (x == &b && y == &a));
+        if !stays || path(old, peer) != path(new, peer) {
+            peers.push(peer.clone());
+        }
+    }
+    peers
+}
+
 fn host_differences(
     old: &Resource,
     before: &OnHost,

@@ -5,7 +5,7 @@ use super::decide::{Node, Picture};
 use super::look::{Runtime, Seen, blkid, devices_of};
 use super::refuse::{bad_disk, collision, has_metadata, is_attached, wrong_name};
 use super::{State, words};
-use crate::drbd::compare::differences;
+use crate::drbd::compare::{differences, interrupted_peers};
 use crate::drbd::plan::{Class, Plan};
 use crate::drbd::words::{ConnectionState, DiskState, Role};
 use crate::drbd::{gi, plan};
@@ -79,6 +79,10 @@ fn file(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen) -> Option<Next> {
             format!("change {path}: {}{more}", shown.join("; "))
         }
     };
+    // A file that must not take effect is not written: the next `drbdadm adjust`, by whomever, would be the harm.
+    if let Some(why) = refused_activation(picture) {
+        return stop(why);
+    }
     let shown = drbd_options::masked(&picture.text);
     let diff = match before {
         Some(old) => diff::unified(&path, &drbd_options::masked(&old.text), &shown),
@@ -234,12 +238,13 @@ fn adjust(picture: &Picture<'_>, node: &Node<'_>, seen: &Seen, runtime: &Runtime
             ));
         }
         Class::Network => {
-            if let Some(why) = interruption(picture) {
+            if let Some(why) = interruption(picture, &interrupted(picture)) {
                 return stop(why);
             }
         }
         Class::Benign | Class::BringUp => {
-            if let Some(why) = quorum_for_lonely_primary(picture, seen, plan) {
+            let sets_quorum = plan.lines.iter().any(|l| l.verb == "resource-options");
+            if let Some(why) = quorum_for_lonely_primary(picture, node).filter(|_| sets_quorum) {
                 return stop(why);
             }
         }
@@ -269,27 +274,65 @@ fn verbs(plan: &Plan) -> String {
     verbs.join(", ")
 }
 
-/// Connections that the plans of all nodes would take down, as (node, peer's node-id).
-fn interrupted(picture: &Picture<'_>) -> Vec<(String, u32)> {
-    let mut all = Vec::new();
+/// Why the new file could not take effect once it is written, on whichever node: known before any node has it.
+fn refused_activation(picture: &Picture<'_>) -> Option<String> {
+    if picture.task.state == State::Down {
+        return None;
+    }
+    let mut cut = Vec::new();
+    let mut awaited = false;
     for node in &picture.nodes {
-        let Some(Some(Ok(plan))) = node.ok().and_then(|s| s.runtime.as_ref()).map(|r| r.plan.as_ref()) else {
+        let planned = planned_cuts(node);
+        let Some(Ok(old)) = &node.described else { continue };
+        if differences(old, &picture.wanted).is_empty() {
+            cut.extend(planned.into_iter().map(|id| (node.name.to_owned(), id)));
             continue;
-        };
-        for line in &plan.lines {
-            let words: Vec<&str> = line.text.split_whitespace().collect();
-            if let ["drbdsetup", "disconnect" | "del-path", _, id, ..] = &words[..]
-                && let Ok(id) = id.parse()
-            {
-                all.push((node.name.to_owned(), id));
+        }
+        if node.status().is_none() {
+            continue;
+        }
+        for peer in interrupted_peers(old, &picture.wanted, node.name) {
+            let Some(id) = old.host(&peer).and_then(|h| h.node_id) else { continue };
+            // What runs differs from the file as it is: the new file may well be what runs.
+            if !planned.contains(&id) {
+                awaited = true;
+                cut.push((node.name.to_owned(), id));
             }
         }
     }
-    all
+    if awaited && let Some(why) = interruption(picture, &cut) {
+        return Some(why);
+    }
+    picture.nodes.iter().find_map(|node| {
+        let Some(Ok(old)) = &node.described else { return None };
+        let sets_quorum = old.options.get("quorum") != picture.wanted.options.get("quorum");
+        quorum_for_lonely_primary(picture, node).filter(|_| sets_quorum)
+    })
+}
+
+/// Node-ids of peers whose connection a node's own plan takes down.
+fn planned_cuts(node: &Node<'_>) -> Vec<u32> {
+    let Some(Some(Ok(plan))) = node.ok().and_then(|s| s.runtime.as_ref()).map(|r| r.plan.as_ref()) else {
+        return Vec::new();
+    };
+    let id = |line: &plan::Line| {
+        let words: Vec<&str> = line.text.split_whitespace().collect();
+        match &words[..] {
+            ["drbdsetup", "disconnect" | "del-path", _, id, ..] => id.parse().ok(),
+            _ => None,
+        }
+    };
+    plan.lines.iter().filter_map(id).collect()
+}
+
+/// Connections that the plans of all nodes would take down, as (node, peer's node-id).
+fn interrupted(picture: &Picture<'_>) -> Vec<(String, u32)> {
+    let of = |node: &Node<'_>| planned_cuts(node).into_iter().map(|id| (node.name.to_owned(), id)).collect::<Vec<_>>();
+    picture.nodes.iter().flat_map(of).collect()
 }
 
 /// Why connections must not be interrupted now: somebody uses the resource and would be left without quorum or data.
-fn interruption(picture: &Picture<'_>) -> Option<String> {
+fn interruption(picture: &Picture<'_>, cut: &[(String, u32)]) -> Option<String> {
     let silent = picture.unreachable();
     if !silent.is_empty() {
         return Some(format!(
@@ -297,7 +340,6 @@ fn interruption(picture: &Picture<'_>) -> Option<String> {
             silent.join(", ")
         ));
     }
-    let cut = interrupted(picture);
     let id_of = |name: &str| picture.task.on.get(name).map(|h| h.node_id);
     for node in &picture.nodes {
         let Some(status) = node.status().filter(|s| s.role == Role::Primary) else { continue };
@@ -335,13 +377,13 @@ fn interruption(picture: &Picture<'_>) -> Option<String> {
 }
 
 /// Switching quorum on under a Primary that has too few peers stops its I/O at once.
-fn quorum_for_lonely_primary(picture: &Picture<'_>, seen: &Seen, plan: &plan::Plan) -> Option<String> {
-    let status = seen.status().filter(|s| s.role == Role::Primary)?;
-    let sets_quorum = plan.lines.iter().any(|l| l.verb == "resource-options");
+fn quorum_for_lonely_primary(picture: &Picture<'_>, node: &Node<'_>) -> Option<String> {
+    let status = node.status().filter(|s| s.role == Role::Primary)?;
     let connected = status.connections.iter().filter(|c| c.connection_state == ConnectionState::Connected).count();
-    (sets_quorum && picture.task.has_quorum() && (connected + 1) * 2 <= picture.task.on.len()).then(|| {
+    (picture.task.has_quorum() && (connected + 1) * 2 <= picture.task.on.len()).then(|| {
         format!(
-            "this host is Primary and sees {connected} of {} peers: with quorum its I/O would stop at once; reconnect first",
+            "{} is Primary and sees {connected} of {} peers: with quorum its I/O would stop at once; reconnect first",
+            node.name,
             picture.task.on.len() - 1
         )
     })

@@ -216,6 +216,59 @@ fn connections_are_not_cut_under_a_primary() {
     assert!(words["pve1"].contains("lose the last connection to one"), "{words:#?}");
 }
 
+/// What cannot take effect is not written either: neither a check nor an apply gets as far as the file.
+#[test]
+fn a_file_that_must_not_take_effect_is_not_written() {
+    let old = task(json!({}));
+    let port = |name: &str| json!({ name: { "address": format!("192.168.2.1{}:7007", &name[3..]) } });
+    let all = ["pve1", "pve2", "pve3"].map(port).into_iter().fold(json!({}), |mut all, one| {
+        merge(&mut all, one);
+        all
+    });
+    for change in [port("pve1"), all] {
+        let new = task(json!({ "on": change }));
+        let mut cluster = Cluster::healthy(&old);
+        (cluster.node("pve1").role, cluster.node("pve1").openers) = ("Primary", 1);
+        let words = cluster.verdicts(&new);
+        for host in ["pve1", "pve2", "pve3"] {
+            assert!(words[host].starts_with("blocked: pve1 is Primary and would lose quorum"), "{words:#?}");
+        }
+        refused(&new, &mut cluster, "pve1", "stop what uses nfs1 first");
+        assert_eq!(cluster.log, Vec::<String>::new());
+        // Once nobody uses it, it is written and takes effect.
+        (cluster.node("pve1").role, cluster.node("pve1").openers) = ("Secondary", 0);
+        let end = cluster.converge(&new, 20);
+        assert!(end.values().all(|v| v.starts_with("ok:")), "{end:#?}");
+    }
+    // Two of three stay together: pve3 may move.
+    let mut cluster = Cluster::healthy(&old);
+    (cluster.node("pve1").role, cluster.node("pve1").openers) = ("Primary", 1);
+    let words = cluster.verdicts(&task(json!({ "on": port("pve3") })));
+    assert!(words["pve1"].starts_with("drift: change"), "{words:#?}");
+    // A port edited in the file alone is put right under a Primary: nothing that runs has it.
+    let mut cluster = Cluster::healthy(&old);
+    (cluster.node("pve1").role, cluster.node("pve1").openers) = ("Primary", 1);
+    for node in cluster.nodes.values_mut() {
+        node.file = Some(old.text().replace(":7000", ":7007"));
+    }
+    let mut all = cluster.seen(&old);
+    for seen in all.values_mut().map(|seen| seen.as_mut().unwrap()) {
+        let cut: String = (0..3).map(|id| format!("drbdsetup disconnect nfs1 {id}\n")).collect();
+        seen.runtime.as_mut().unwrap().plan = Some(Ok(plan::parse(&cut)));
+    }
+    let words = told(&old.decide_all(&all)["pve1"]);
+    assert!(words.starts_with("drift: change"), "{words}");
+    // Quorum under a Primary that is alone.
+    let old = task(json!({ "options": { "quorum": "off" } }));
+    let mut cluster = Cluster::healthy(&old);
+    cluster.node("pve1").role = "Primary";
+    for peer in ["pve2", "pve3"] {
+        cluster.link("pve1", peer, ["Connecting", "Connecting"]);
+    }
+    refused(&task(json!({})), &mut cluster, "pve1", "with quorum its I/O would stop at once");
+    assert_eq!(cluster.log, Vec::<String>::new());
+}
+
 #[test]
 fn quorum_is_not_switched_on_under_a_lonely_primary() {
     let old = task(json!({ "options": { "quorum": "off" } }));
