@@ -212,6 +212,7 @@ impl Made {
             match perform_guarded(host, &in_environment(step, environment)) {
                 Ok(output) => self.outputs.push(output),
                 Err(error) => {
+                    self.summaries.pop();
                     let refused = matches!(error, StepError::Refused { .. });
                     let status = if refused && !self.any() && done == 0 { Status::Blocked } else { Status::Failed };
                     let mut why = error.to_string();
@@ -228,6 +229,7 @@ impl Made {
     }
 
     fn end(self, task: &dyn AnyTask, status: Status, why: String, verdict: Verdict) -> HostResult {
+        let why = if self.any() { with_done(status, why, &self.summaries) } else { why };
         let (data, finished) = task.finish(verdict.data, &self.outputs);
         let (status, why) = match finished {
             Err(failure) if matches!(status, Status::Ok | Status::Changed) => (Status::Failed, failure),
@@ -236,6 +238,14 @@ impl Made {
         let touched = self.any();
         let summary = if status == Status::Changed { self.summaries.join("; ") } else { why };
         HostResult { diff: self.diffs, warnings: verdict.warnings, data, touched, ..HostResult::new(status, summary) }
+    }
+}
+
+/// The words of a result; one that ends badly says what was changed before, so that nobody takes it for untouched.
+pub(crate) fn with_done(status: Status, why: String, done: &[String]) -> String {
+    match status {
+        Status::Blocked | Status::Failed if !done.is_empty() => format!("{why}; done before that: {}", done.join("; ")),
+        _ => why,
     }
 }
 

@@ -9,6 +9,7 @@ use super::flow::Scene;
 use super::prepare::Ready;
 use super::task::Lane;
 use super::{Fleet, Mode};
+use crate::engine::with_done;
 use crate::event::Event;
 use crate::host::{LookError, Output, StepError};
 use crate::playbook::TaskDef;
@@ -291,6 +292,9 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
             }
             Err(error) => {
                 let first = self.made.get(host).is_some_and(|m| m.seen.len() == 1);
+                if let Some(made) = self.made.get_mut(host) {
+                    made.summaries.pop();
+                }
                 let refused = matches!(error, StepError::Refused { .. });
                 let status = if refused && first { Status::Blocked } else { Status::Failed };
                 self.end(host, status, error.to_string(), verdict);
@@ -355,7 +359,11 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         let (status, words) = made.end.unwrap_or((Status::Failed, "stopped before it was converged".into()));
         let verdict = made.verdict.unwrap_or_else(|| Verdict::ok(""));
         let (data, finished) = self.ready.task.finish(verdict.data, &made.outputs);
-        let summary = if status == Status::Changed { made.summaries.join("; ") } else { words };
+        let summary = match status {
+            Status::Changed => made.summaries.join("; "),
+            _ if self.fleet.mode == Mode::Apply => with_done(status, words, &made.summaries),
+            _ => words,
+        };
         let mut answer = HostResult::new(status, summary);
         if let (Err(why), Status::Ok | Status::Changed) = (finished, status) {
             answer.status = Status::Failed;

@@ -166,29 +166,53 @@ fn step_by_step(picture: &Picture<'_>) -> BTreeMap<String, Verdict> {
             Err(error) => (node, Next::Stop(error.to_string())),
         })
         .collect();
-    if !nexts.iter().any(|(_, next)| matches!(next, Next::Act(_))) {
-        let stopped = nexts.into_iter().filter_map(|(node, next)| match next {
-            Next::Stop(why) => Some((node.name.to_owned(), why)),
+    let stopped: BTreeMap<String, String> = nexts
+        .iter()
+        .filter_map(|(node, next)| match next {
+            Next::Stop(why) => Some((node.name.to_owned(), why.clone())),
             _ => None,
-        });
-        return overall::decide(picture, &stopped.collect());
+        })
+        .collect();
+    if !nexts.iter().any(|(_, next)| matches!(next, Next::Act(_))) {
+        return overall::decide(picture, &stopped);
+    }
+    if let Some(why) = overall::no_beginning(picture, &stopped) {
+        let of = |node: &Node<'_>| Verdict::blocked(stopped.get(node.name).unwrap_or(&why));
+        return picture.nodes.iter().map(|node| (node.key.to_owned(), of(node))).collect();
     }
     // Those who act in this round. Should one fail, the next look knows it; the wait ends in any case, and says whom for.
     let pending: Vec<&str> =
         nexts.iter().filter(|(_, next)| matches!(next, Next::Act(_))).map(|(node, _)| node.name).collect();
+    let mut aside = stopped.clone();
+    let connecting = pending.iter().filter(|name| picture.node(name).is_some_and(local::connects));
+    aside.extend(connecting.map(|name| ((*name).to_owned(), "its connections are being made".to_owned())));
+    let cured = aside.len() > stopped.len();
     let pending = format!("{} not as described yet", words::are(&pending));
     let source = overall::foreseen_source(picture, &nexts);
     nexts
         .into_iter()
         .map(|(node, next)| {
+            let trouble = overall::trouble(picture, node, &aside);
             let verdict = match next {
-                Next::Act(verdict) => *verdict,
+                Next::Act(verdict) => {
+                    let verdict = local::announce(picture, node, *verdict, source.as_deref());
+                    // Its own plan is there to cure it.
+                    match trouble.filter(|_| !aside.contains_key(node.name) && local::is_about_the_file(&verdict)) {
+                        Some(what) => verdict.warn(what),
+                        None => verdict,
+                    }
+                }
                 Next::Stop(why) => Verdict::blocked(why),
                 Next::Settled if source.as_deref() == Some(node.name) => {
                     Verdict::wait(format!("becomes the first source when the others are ready; {pending}"), 30, 1, None)
                         .meanwhile(Meanwhile::Changes)
                 }
-                Next::Settled => Verdict::wait(&pending, 30, 1, None),
+                Next::Settled => match trouble {
+                    None => Verdict::wait(&pending, 30, 1, None),
+                    // What the others are about to do may help.
+                    Some(what) if cured => Verdict::wait(&pending, 30, 1, None).warn(what),
+                    Some(what) => Verdict::wait(what, 30, 1, None).meanwhile(Meanwhile::Trouble),
+                },
             };
             (node.key.to_owned(), verdict)
         })

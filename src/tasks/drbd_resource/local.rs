@@ -4,13 +4,13 @@
 use super::decide::{Node, Picture};
 use super::look::{Runtime, Seen, blkid, devices_of};
 use super::refuse::{bad_disk, collision, has_metadata, is_attached, wrong_name};
-use super::{State, words};
+use super::{FirstSync, State, words};
 use crate::drbd::compare::{differences, interrupted_peers};
 use crate::drbd::plan::{Class, Plan};
 use crate::drbd::words::{ConnectionState, DiskState, Role};
 use crate::drbd::{gi, plan};
 use crate::host::{Action, Bytes, Effect, Guard, Query, Step, Topic};
-use crate::tasks::{Verdict, diff, drbd_options};
+use crate::tasks::{Decision, Verdict, diff, drbd_options};
 
 /// What a node does next.
 pub enum Next {
@@ -387,6 +387,64 @@ fn quorum_for_lonely_primary(picture: &Picture<'_>, node: &Node<'_>) -> Option<S
             picture.task.on.len() - 1
         )
     })
+}
+
+/// The next step is the file; it cures nothing that is wrong with what runs.
+pub fn is_about_the_file(verdict: &Verdict) -> bool {
+    let about = |step: &Step| matches!(step.action, Action::WriteFile { .. } | Action::SetAttributes { .. });
+    matches!(&verdict.decision, Decision::Drift(change) if change.steps.iter().all(about))
+}
+
+/// What this node is about to do makes connections, once its file is right.
+pub fn connects(node: &Node<'_>) -> bool {
+    let Some(runtime) = node.ok().and_then(|seen| seen.runtime.as_ref()) else { return true };
+    let makes = |plan: &Plan| {
+        let verbs = ["new-resource", "new-peer", "new-path", "connect", "disconnect", "del-path"];
+        plan.lines.iter().any(|line| verbs.contains(&line.verb.as_str()))
+    };
+    node.status().is_none() || matches!(&runtime.plan, Some(Ok(plan)) if makes(plan))
+}
+
+/// Names what follows upon this stage and cannot be taken back, so that a check shows it before the first change.
+pub fn announce(picture: &Picture<'_>, node: &Node<'_>, verdict: Verdict, source: Option<&str>) -> Verdict {
+    let task = picture.task;
+    let (Some(here), Some(seen)) = (picture.wanted.host(node.name), node.ok()) else { return verdict };
+    if task.state == State::Down {
+        return verdict;
+    }
+    let mut then = Vec::new();
+    let blank: Vec<String> = picture
+        .wanted
+        .volume_numbers()
+        .into_iter()
+        .map(|number| (number, devices_of(&picture.wanted, here, number)))
+        .filter(|(number, devices)| !is_attached(seen, *number) && !has_metadata(seen, devices))
+        .flat_map(|(_, devices)| devices)
+        .collect();
+    let runs = |verb: &str| {
+        let is =
+            |step: &Step| matches!(&step.action, Action::Run { argv, .. } if argv.get(1).is_some_and(|w| w == verb));
+        matches!(&verdict.decision, Decision::Drift(change) if change.steps.iter().any(is))
+    };
+    if !blank.is_empty() && !runs("create-md") {
+        then.push(format!("metadata is created on {}, which is blank", blank.join(", ")));
+    }
+    if !runs("adjust") {
+        match seen.status() {
+            None => then.push(format!("{} is brought up", task.name)),
+            Some(_) if !blank.is_empty() => then.push(format!("the disk of {} is attached", task.name)),
+            Some(_) => {}
+        }
+    }
+    if source == Some(node.name) {
+        then.push(match task.first_sync {
+            FirstSync::Skip => {
+                format!("{} becomes the first source: the disks are declared equal, without a first sync", node.name)
+            }
+            _ => format!("{} becomes the first source, to be copied to the others", node.name),
+        });
+    }
+    if then.is_empty() { verdict } else { verdict.warn(format!("then: {}", then.join("; "))) }
 }
 
 /// After this step the resource answers otherwise, and its device may be there.

@@ -3,13 +3,13 @@
 use super::data::{Data, data, may_hold_data};
 use super::decide::{Node, Picture};
 use super::local::Next;
-use super::look::get_gi;
+use super::look::{Disk, get_gi};
 use super::{FirstSync, State, words};
 use crate::drbd::health::{self, Health, Level, What};
 use crate::drbd::status::Resource as Status;
 use crate::drbd::words::{ConnectionState, DiskState, ReplicationState, Role};
-use crate::host::{Effect, Guard, Step, Topic};
-use crate::tasks::{Meanwhile, Verdict};
+use crate::host::{Effect, Guard, LookError, Step, Topic};
+use crate::tasks::{Decision, Meanwhile, Verdict};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,53 @@ pub fn foreseen_source(picture: &Picture<'_>, nexts: &[(&Node<'_>, Next)]) -> Op
         !matches!(next, Next::Stop(_)) && node.ok().is_some_and(|seen| may_hold_data(seen).is_none())
     });
     elected(picture).filter(|_| nobody)
+}
+
+/// Why nothing of a resource that has no data anywhere is begun: one that cannot get its first source would be left half
+/// made. A resource that has data, or may have it on a disk nobody refuses, is not held up by one node.
+pub fn no_beginning(picture: &Picture<'_>, stopped: &BTreeMap<String, String>) -> Option<String> {
+    let task = picture.task;
+    if stopped.is_empty() || task.first_sync == FirstSync::None || task.state == State::Down {
+        return None;
+    }
+    // What an earlier task is still to bring about is no answer yet.
+    if picture.nodes.iter().any(|n| matches!(n.seen, Err(LookError::NotYet { .. })) || has_or_may_have_data(picture, n))
+    {
+        return None;
+    }
+    let doubts: Vec<String> = stopped.iter().map(|(host, why)| format!("{host} cannot tell ({why})")).collect();
+    Some(format!("{}; until then no host gets metadata or is brought up", no_source(&task.name, &doubts)))
+}
+
+fn has_or_may_have_data(picture: &Picture<'_>, node: &Node<'_>) -> bool {
+    let Some(seen) = node.ok() else { return false };
+    let holds = |state: &DiskState| matches!(state, DiskState::UpToDate | DiskState::Consistent | DiskState::Outdated);
+    if let Some(status) = seen.status() {
+        let theirs = status.connections.iter().flat_map(|c| &c.peer_devices).map(|d| &d.peer_disk_state);
+        if status.devices.iter().map(|d| &d.disk_state).chain(theirs).any(holds) {
+            return true;
+        }
+    }
+    let metadata = seen.disks.values().any(|disk| matches!(disk, Disk::Metadata { .. }));
+    metadata && super::refuse::bad_disk(picture, node, seen).is_none() && may_hold_data(seen).is_some()
+}
+
+fn no_source(name: &str, doubts: &[String]) -> String {
+    format!("no first source is chosen for {name}, because a host may have newer data: {}", doubts.join("; "))
+}
+
+/// What is wrong with a node of a resource that has data, as [`decide`] will say it unless something changes.
+/// Connections to the nodes in `aside` are not counted.
+pub fn trouble(picture: &Picture<'_>, node: &Node<'_>, aside: &BTreeMap<String, String>) -> Option<String> {
+    let status = node.status()?;
+    if picture.task.state == State::Down || !matches!(first_source(picture, aside), Election::NotNeeded) {
+        return None;
+    }
+    match running(picture, node, status, aside).decision {
+        Decision::Blocked(why) => Some(why),
+        Decision::Wait { what, meanwhile: Meanwhile::Trouble, .. } => Some(what),
+        _ => None,
+    }
 }
 
 /// All nodes are settled or cannot go on (`stopped`, with the reason).
@@ -112,10 +159,7 @@ fn first_source(picture: &Picture<'_>, stopped: &BTreeMap<String, String>) -> El
             })
             .collect();
         if !doubts.is_empty() {
-            return Election::Refused(format!(
-                "no first source is chosen for {name}, because a host may have newer data: {}",
-                doubts.join("; ")
-            ));
+            return Election::Refused(no_source(name, &doubts));
         }
         fresh.push(number);
     }

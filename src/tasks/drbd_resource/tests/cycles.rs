@@ -23,6 +23,31 @@ fn from_blank_disks_to_up_to_date_without_a_sync() {
     assert_eq!(cluster.log.len(), before);
 }
 
+/// What cannot be taken back is announced with the first stage, and is no warning any more once it is done.
+#[test]
+fn what_follows_is_announced() {
+    for (first_sync, how) in [
+        ("skip", "pve1 becomes the first source: the disks are declared equal, without a first sync"),
+        ("full", "pve1 becomes the first source, to be copied to the others"),
+    ] {
+        let task = task(json!({ "first_sync": first_sync }));
+        let mut cluster = Cluster::virgin();
+        let verdicts = task.decide_all(&cluster.seen(&task));
+        let then = "then: metadata is created on /dev/disk/by-id/d";
+        assert_eq!(verdicts["pve1"].warnings, [format!("{then}1, which is blank; nfs1 is brought up; {how}")]);
+        assert_eq!(verdicts["pve2"].warnings, [format!("{then}2, which is blank; nfs1 is brought up")]);
+        cluster.converge(&task, 20);
+        for verdict in task.decide_all(&cluster.seen(&task)).values() {
+            assert!(!verdict.warnings.iter().any(|w| w.starts_with("then:")), "{:?}", verdict.warnings);
+        }
+    }
+    let task = task(json!({}));
+    let mut cluster = Cluster::healthy(&task);
+    let node = cluster.node("pve2");
+    (node.disk, node.state, node.uuid) = (Disk::Blank, "Diskless", FRESH);
+    assert_eq!(task.decide_all(&cluster.seen(&task))["pve2"].warnings, ["then: the disk of nfs1 is attached"]);
+}
+
 #[test]
 fn a_full_first_sync_and_the_wait_for_it() {
     let task = task(json!({ "first_sync": "full", "first_source": "pve2", "wait_for_sync": true }));

@@ -26,10 +26,13 @@ fn metadata_is_never_created_over_anything() {
         let mut cluster = Cluster::virgin();
         cluster.node("pve2").disk = disk;
         refused(&task, &mut cluster, "pve2", says);
-        assert!(!cluster.log.iter().any(|l| l.starts_with("pve2")), "{:#?}", cluster.log);
-        // The others go on, and nobody becomes the source without the third.
+        // Without the third nobody can become the source: nothing is begun on the others either.
+        assert_eq!(cluster.log, Vec::<String>::new());
         let others = cluster.verdicts(&task);
-        assert!(others["pve1"].starts_with("blocked: no first source is chosen"), "{others:#?}");
+        for host in ["pve1", "pve3"] {
+            assert!(others[host].starts_with("blocked: no first source is chosen"), "{others:#?}");
+            assert!(others[host].contains("pve2 cannot tell (") && others[host].contains(says), "{others:#?}");
+        }
     }
 }
 
@@ -336,6 +339,36 @@ fn what_is_wrong_with_a_running_resource_is_named() {
     let mut cluster = Cluster::healthy(&task);
     cluster.node("pve2").state = "HalfFull";
     refused(&task, &mut cluster, "pve2", "does not know");
+}
+
+#[test]
+fn a_drift_elsewhere_hides_no_trouble() {
+    let task = task(json!({}));
+    let edited = task.text().replace("io-error", "suspend-io");
+    for host in ["pve1", "pve2"] {
+        let mut cluster = Cluster::healthy(&task);
+        cluster.link("pve1", "pve3", ["Connecting", "Connecting"]);
+        let alone = cluster.verdicts(&task);
+        cluster.node(host).file = Some(edited.clone());
+        let verdicts = task.decide_all(&cluster.seen(&task));
+        let words = cluster.verdicts(&task);
+        assert!(words[host].starts_with("drift: change"), "{words:#?}");
+        assert_eq!(words["pve3"], alone["pve3"]);
+        if host == "pve1" {
+            let what = alone["pve1"].trim_start_matches("wait Trouble: ");
+            assert!(verdicts["pve1"].warnings.iter().any(|w| w == what), "{:?}", verdicts["pve1"].warnings);
+            assert!(words["pve2"].starts_with("wait Fine"), "{words:#?}");
+        } else {
+            assert_eq!(words["pve1"], alone["pve1"]);
+        }
+    }
+    // A disk that is attached again brings no other host up to date.
+    let mut cluster = Cluster::healthy(&task);
+    cluster.node("pve3").state = "Outdated";
+    cluster.node("pve2").state = "Diskless";
+    let words = cluster.verdicts(&task);
+    assert!(words["pve2"].starts_with("drift: "), "{words:#?}");
+    assert!(words["pve3"].starts_with("wait Trouble: nfs1: "), "{words:#?}");
 }
 
 #[test]
