@@ -4,7 +4,7 @@
 
 pub mod journal;
 
-use crate::host::{Action, Host, LookError, Output, Preview, Probe, Step, StepError};
+use crate::host::{Action, Effect, Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{After, AnyTask, Change, Decision, Touches, Verdict};
 use crate::wire::{HostResult, Status};
 use serde_json::Value as Json;
@@ -47,6 +47,7 @@ fn judge<P: Probe>(
                 let _ = preview.perform(step);
             }
             let mut result = HostResult::new(Status::Drifted, change.summary);
+            result.elsewhere = change.steps.iter().flat_map(elsewhere).collect();
             (result.diff, result.warnings, result.data) = (change.diff, warnings, data);
             result
         }
@@ -80,6 +81,14 @@ fn judge<P: Probe>(
             }
         }
     }
+}
+
+/// What a predicted step means for other hosts, as steps for their previews.
+fn elsewhere(step: &Step) -> impl Iterator<Item = Step> {
+    step.effects.iter().filter_map(|effect| {
+        let Effect::UnsettlesOn { host, topic } = effect else { return None };
+        Some(Step::from(Action::Sleep { seconds: 0 }).unsettles(topic.clone()).on(host))
+    })
 }
 
 /// Why the host behind the agent is lost, if that is what the error says.

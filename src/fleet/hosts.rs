@@ -2,6 +2,7 @@
 
 use super::vars::{Layer, Scope, SharedDoubt, Vars};
 use crate::event::Mode;
+use crate::host::Step;
 use crate::inventory::Inventory;
 use crate::link::{Connect, FutureHost, Link, LinkError, in_process};
 use crate::wire::{Request, Response};
@@ -41,6 +42,8 @@ pub struct Hosts<'a> {
     states: BTreeMap<String, State>,
     /// Tasks whose questions were sent before their turn, oldest first, with the answer where it had to be taken in.
     ahead: BTreeMap<String, VecDeque<Ahead>>,
+    /// Check: what tasks on other hosts would have led to on this one, to be told before its next question.
+    predicted: BTreeMap<String, Vec<Step>>,
     known: Arc<HostVars>,
 }
 
@@ -86,8 +89,8 @@ impl<'a> Hosts<'a> {
     pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory, doubt: SharedDoubt) -> Self {
         let known = Arc::new(HostVars { all: RwLock::default(), doubt });
         let (links, refused) = (BTreeMap::new(), BTreeMap::new());
-        let (states, ahead) = (BTreeMap::new(), BTreeMap::new());
-        let hosts = Self { connect, mode, links, refused, states, ahead, known };
+        let (states, ahead, predicted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let hosts = Self { connect, mode, links, refused, states, ahead, predicted, known };
         for host in &inventory.hosts {
             hosts.introduce(host, inventory);
         }
@@ -212,12 +215,31 @@ impl<'a> Hosts<'a> {
                 *answer = Some(link.answer(None, &mut |_, _| {}));
             }
         }
+        if let Some(steps) = self.predicted.remove(host) {
+            let link = self.link(host, may_come)?;
+            link.send(&Request::Perform { steps, notify: Vec::new() })?;
+            link.answer(None, &mut |_, _| {})?;
+        }
         self.link(host, may_come)?.send(request)
+    }
+
+    /// Keeps predicted steps for the hosts they are `on`. No link is opened for that: a host that nobody asks needs
+    /// to know nothing.
+    pub fn predict(&mut self, steps: impl IntoIterator<Item = Step>) {
+        for mut step in steps {
+            if let Some(host) = step.on.take() {
+                self.predicted.entry(host).or_default().push(step);
+            }
+        }
     }
 
     /// Sends the question of a task whose turn has not come. A link that fails here fails again then.
     pub fn send_ahead(&mut self, host: &str, may_come: bool, task: usize, request: &Request) {
-        if self.link(host, may_come).and_then(|link| link.send(request)).is_ok() {
+        let sent = match self.predicted.contains_key(host) {
+            true => self.send(host, may_come, request),
+            false => self.link(host, may_come).and_then(|link| link.send(request)),
+        };
+        if sent.is_ok() {
             self.ahead.entry(host.to_owned()).or_default().push_back((task, None));
         }
     }

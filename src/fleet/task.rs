@@ -286,6 +286,7 @@ impl Fleet<'_> {
                     let error = LinkError::Lost { host: target.to_owned(), why: why.clone() };
                     self.hosts.lose(target, &error);
                 }
+                self.hosts.predict(result.elsewhere.iter().cloned());
                 result
             }
             Ok(Response::Error { message }) => {

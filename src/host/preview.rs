@@ -147,7 +147,8 @@ impl<H: Probe> Preview<H> {
         }
         let mut state = self.state.borrow_mut();
         match effect {
-            Effect::Reads { .. } => {}
+            // Another host's preview is told by whoever speaks with both.
+            Effect::Reads { .. } | Effect::UnsettlesOn { .. } => {}
             Effect::Answers { query, output } => drop(state.answers.insert(query.clone(), output.clone())),
             Effect::ApiAnswers { get, data } => drop(state.api.insert(get.clone(), data.clone())),
             Effect::Unsettles { topic } => state.unsettled.push((topic.clone(), "an earlier change".to_owned())),

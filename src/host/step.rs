@@ -118,6 +118,8 @@ pub enum Effect {
     Reads { path: String, content: Option<String> },
     /// After this step nobody can tell what questions on this topic answer.
     Unsettles { topic: Topic },
+    /// The same on another host, by its name: what is written on a replicated device is there as well.
+    UnsettlesOn { host: String, topic: Topic },
     /// After this step whatever is missing now may be there (a package brings files, units, programs).
     MayBring { what: String },
     /// After this step anything may be different (a shell command).

@@ -6,11 +6,12 @@
 mod drbd;
 
 use super::{ArgFault, Task, Verdict, args, managed};
-use crate::host::{FileKind, Guard, LookError, Output, Probe, Query, Step, Topic};
+use crate::host::{Effect, FileKind, Guard, LookError, Output, Probe, Query, Step, Topic};
 use drbd::Replica;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Makes a file system on a device that holds nothing. Anything else on it is kept: the same type is fine, another
 /// one blocks the task. On DRBD it is made only on a node that can open the device and whose data is good, so this
@@ -36,6 +37,8 @@ pub struct Filesystem {
 pub struct Seen {
     /// What the path is in the end; `None`: there is nothing.
     kind: Option<FileKind>,
+    /// The device behind the links of the path.
+    resolved: String,
     content: Content,
     replica: Option<Replica>,
 }
@@ -101,6 +104,14 @@ impl Filesystem {
         let mut step = Step::run(argv)
             .guard(blkid(&self.dev), 2, format!("{} does not look empty any more", self.dev))
             .answers(blkid(&self.dev), made);
+        // How its super block reads and what is in its root directory is for mkfs to say, on every replica.
+        let names = BTreeSet::from([self.dev.as_str(), seen.resolved.as_str()]);
+        for topic in names.into_iter().map(|name| Topic::Device(name.to_owned())) {
+            for host in seen.replica.iter().flat_map(|replica| &replica.peers) {
+                step = step.effect(Effect::UnsettlesOn { host: host.clone(), topic: topic.clone() });
+            }
+            step = step.unsettles(topic);
+        }
         if seen.kind == Some(FileKind::BlockDevice) {
             let guard = Guard {
                 query: size(&self.dev),
@@ -166,7 +177,8 @@ impl Task for Filesystem {
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
         let (dev, stat, _) = managed::follow(host, &self.dev)?;
         let kind = stat.map(|s| s.kind);
-        let mut seen = Seen { kind, content: Content::Unknown("it was not read".into()), replica: None };
+        let mut seen =
+            Seen { kind, resolved: dev.clone(), content: Content::Unknown("it was not read".into()), replica: None };
         let Some(kind) = kind.filter(|kind| matches!(kind, FileKind::BlockDevice | FileKind::File)) else {
             return Ok(seen);
         };

@@ -99,6 +99,9 @@ pub struct HostResult {
     /// The host behind the agent cannot be asked (a node that is off, an API that is down).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable: Option<String>,
+    /// Check: steps that the previews of other hosts (`on`) have to be told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Step>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +130,7 @@ impl HostResult {
             outright: false,
             touched: false,
             unreachable: None,
+            elsewhere: Vec::new(),
         }
     }
 

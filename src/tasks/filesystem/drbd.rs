@@ -13,6 +13,8 @@ use std::path::Path;
 pub struct Replica {
     /// Why no file system may be made on this node now.
     pub obstacle: Option<String>,
+    /// The nodes that this one is connected to, or should be.
+    pub peers: Vec<String>,
     /// What the backing device holds below DRBD; looked at only when the device is in use by a peer, and trusted
     /// only when this node's replica is UpToDate.
     pub(super) below: Option<Content>,
@@ -24,7 +26,7 @@ pub fn minor(dev: &str) -> Option<u32> {
 }
 
 pub fn look(host: &dyn Probe, minor: u32) -> Result<Replica, LookError> {
-    let blocked = |why: &str| Ok(Replica { obstacle: Some(why.to_owned()), below: None });
+    let blocked = |why: &str| Ok(Replica { obstacle: Some(why.to_owned()), peers: Vec::new(), below: None });
     // `drbdsetup status` would load the module.
     if host.stat(Path::new("/sys/module/drbd/version"))?.is_none() {
         return blocked("the DRBD module is not loaded");
@@ -44,7 +46,8 @@ pub fn look(host: &dyn Probe, minor: u32) -> Result<Replica, LookError> {
     } else {
         None
     };
-    Ok(Replica { obstacle, below })
+    let peers = resource.connections.iter().map(|c| c.name.clone()).collect();
+    Ok(Replica { obstacle, peers, below })
 }
 
 /// The file system's super block lies at the start, DRBD's meta data at the end of the backing device: asked for

@@ -18,7 +18,7 @@ fn on_drbd() -> Filesystem {
 }
 
 fn seen(content: Content, replica: Option<Replica>) -> Seen {
-    Seen { kind: Some(FileKind::BlockDevice), content, replica }
+    Seen { kind: Some(FileKind::BlockDevice), resolved: "/dev/drbd100".into(), content, replica }
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn what_blkid_says() {
 
 #[test]
 fn only_certain_emptiness_is_written_on() {
-    let good = Replica { obstacle: None, below: None };
-    let not_here = Replica { obstacle: Some("pve2 uses it (Primary)".into()), below: None };
+    let good = Replica { obstacle: None, peers: vec!["pve2".into()], below: None };
+    let not_here = Replica { obstacle: Some("pve2 uses it (Primary)".into()), peers: Vec::new(), below: None };
     let below = |content| Some(Replica { below: Some(content), ..not_here.clone() });
     let unknown = || Content::Unknown("Wrong medium type".into());
     for (content, replica, word) in [
@@ -67,6 +67,8 @@ fn only_certain_emptiness_is_written_on() {
                 assert_eq!(change.steps.len(), 1);
                 assert_eq!(change.steps[0].describe(), "mkfs -t ext4 -O mmp -E mmp_update_interval=5 /dev/drbd100");
                 assert_eq!(change.steps[0].guards.len(), 2, "opened and read once more right before");
+                let there = Effect::UnsettlesOn { host: "pve2".into(), topic: Topic::Device("/dev/drbd100".into()) };
+                assert_eq!(change.steps[0].effects.contains(&there), replica.is_some(), "a replica has it as well");
                 "drift"
             }
             _ => "blocked",

@@ -215,6 +215,10 @@ fn look_at(path: &str, host: &dyn Probe) -> Result<Device, LookError> {
     };
     // A journal that waits to be replayed may hold the names of files that the directory does not show yet.
     let head = host.query(&Query::new(topic(), ["dumpe2fs", "-h", path]))?;
+    if head.rc != 0 && head.stderr.contains("Bad magic number in super-block") {
+        // blkid's word may be the prediction of a preview.
+        return Ok(Device::Blank);
+    }
     let features = head.stdout.lines().find_map(|line| line.strip_prefix("Filesystem features:"));
     match features.map(|words| words.split_whitespace().any(|word| word == "needs_recovery")) {
         Some(false) => {}

@@ -156,6 +156,14 @@ fn a_device_that_says_nothing_is_not_empty() {
         fake.answer(&["dumpe2fs", "-h", DEV], Output::ok("Filesystem features:      has_journal needs_recovery\n"));
     });
     blocked(&with(json!({})), &without(), &dirty, "not unmounted cleanly");
+    let unread =
+        "dumpe2fs 1.47.2 (1-Jan-2025)\ndumpe2fs: Bad magic number in super-block while trying to open /dev/drbd100\n";
+    let foretold = nodes(|_, fake| {
+        fake.directory("/etc/pve/nodes/pve1/lxc");
+        device(fake, ext4(), Output::ok(""));
+        fake.answer(&["dumpe2fs", "-h", DEV], Output::failed(1, unread));
+    });
+    blocked(&with(json!({})), &without(), &foretold, "pve1: /dev/drbd100 has no file system yet");
     blocked(&with(json!({})), &without(), &nodes(|_, _| {}), "cluster file system is not mounted");
 }
 
