@@ -6,6 +6,7 @@
 mod args;
 mod data;
 mod decide;
+mod interruption;
 mod local;
 mod look;
 mod overall;
