@@ -6,6 +6,7 @@ pub mod agent;
 pub mod cli;
 pub mod diagnostic;
 pub mod drbd;
+pub mod drift;
 pub mod engine;
 pub mod event;
 pub mod exit;

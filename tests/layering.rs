@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
     ("inventory", &["yaml", "diagnostic", "template", "pve"]),
     ("report", &["event", "exit", "diagnostic"]),
+    ("drift", &["event", "exit", "yaml", "diagnostic"]),
     ("lab", &["hook", "host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),
     ("link", &["wire", "event", "host", "agent", "lab", "pve", "inventory", "tasks", "diagnostic", "template", "yaml"]),
 ];

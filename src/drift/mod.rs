@@ -1,0 +1,7 @@
+//! Drift with a memory: what of the cluster is not as described, since when, who was told.
+//!
+//! It reads the events of a check and never looks at a host itself.
+
+pub mod report;
+
+pub use report::{Finding, Mark, MarkKind, Report, Run, Standing, Time, Trace, TraceSource, Undelivered};
