@@ -1,6 +1,6 @@
 //! The far end of a link: reads requests, runs them on this host, answers. It ends with its link.
 
-use crate::engine::{self, Terms, journal};
+use crate::engine::{self, Terms, journal, trace};
 use crate::event::Mode;
 use crate::host::{Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{AnyTask, registry};
@@ -96,9 +96,10 @@ fn answer(ground: &Ground, request: Request, tell: Tell<'_>) -> Response {
     match request {
         Request::Hello { .. } => Response::Error { message: "hello was said already".into() },
         Request::Run { task, notify, environment, look_only } => match decode(task) {
-            Ok(task) if look_only => Response::Run(look(ground, task.as_ref())),
+            Ok(task) if look_only => Response::Run(look(ground, task.as_ref()).about(task.as_ref())),
             Ok(task) => {
-                Response::Run(run(ground, task.as_ref(), &Terms { notify: &notify, environment: &environment }, tell))
+                let terms = Terms { notify: &notify, environment: &environment };
+                Response::Run(run(ground, task.as_ref(), &terms, tell).about(task.as_ref()))
             }
             Err(message) => Response::Error { message },
         },
@@ -107,6 +108,7 @@ fn answer(ground: &Ground, request: Request, tell: Tell<'_>) -> Response {
             Err(message) => Response::Error { message },
         },
         Request::Perform { steps, notify } => perform(ground, &steps, &notify, tell),
+        Request::Trace { trails } => Response::Trace { traces: trace::follow(ground.real(), &trails) },
         Request::PendingHandlers => match journal::pending(ground.probe()) {
             Ok(handlers) => Response::PendingHandlers { handlers },
             // A host that is only predicted owes nothing yet.
@@ -127,6 +129,14 @@ impl Ground {
     fn probe(&self) -> &dyn Probe {
         match self {
             Ground::Check(preview) => preview,
+            Ground::Apply(host) => host.as_ref(),
+        }
+    }
+
+    /// The host itself, whatever is predicted of it.
+    fn real(&self) -> &dyn Probe {
+        match self {
+            Ground::Check(preview) => preview.real(),
             Ground::Apply(host) => host.as_ref(),
         }
     }

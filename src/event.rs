@@ -44,12 +44,36 @@ pub struct TaskResult {
     pub took_ms: u64,
     /// `file:line` of the task.
     pub place: String,
+    /// What the task keeps: a path, a unit, a resource; empty where its kind has no such word.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
     /// A handler, run because something notified it.
     #[serde(default)]
     pub handler: bool,
     /// The playbook said `ignore_errors`, or a `rescue` took over: the failure does not count for the exit code.
     #[serde(default)]
     pub ignored: bool,
+}
+
+/// Who changed something and when, in the words of the place that knows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Trace {
+    /// Seconds since the epoch.
+    pub at: i64,
+    pub source: TraceSource,
+    /// A user (`root`, `root@pam`, `admin@pve!token`); empty where the place does not say.
+    pub by: String,
+    /// What was done or touched: `vzstop 101`, `/etc/exports`.
+    pub what: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TraceSource {
+    /// Owner and time of a file: who owns it, not certainly who wrote it.
+    File,
+    /// Proxmox VE's task log.
+    TaskLog,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +130,13 @@ pub enum Event {
         fraction: Option<f32>,
     },
     Result(TaskResult),
+    /// Who changed what the task at `place` keeps on a host, asked for after the results.
+    Traced {
+        host: String,
+        place: String,
+        object: String,
+        traces: Vec<Trace>,
+    },
     /// Something a person should know that belongs to no task.
     Note {
         message: String,

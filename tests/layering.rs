@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pve", &[]),
     ("tasks", &["host", "drbd", "pve"]),
     ("wire", &["event", "host", "tasks"]),
-    ("engine", &["host", "tasks", "wire"]),
+    ("engine", &["event", "host", "tasks", "wire"]),
     ("agent", &["engine", "event", "host", "tasks", "wire"]),
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
     ("inventory", &["yaml", "diagnostic", "template", "pve"]),

@@ -107,6 +107,7 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
         extra_vars: vars_of(&extra),
         forks: args.forks,
         start_at_task: args.start_at_task.clone(),
+        trace: false,
     };
     if args.list_hosts || args.list_tasks {
         return list::list(args, &playbooks, &inventory, &options);

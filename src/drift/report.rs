@@ -1,5 +1,7 @@
 //! What every form of a drift report is made from: JSON, page, metrics, JUnit, messages.
 
+pub use crate::event::{Trace, TraceSource};
+
 use crate::event::{Outcome, TaskResult, Totals};
 use serde::{Deserialize, Serialize};
 
@@ -118,26 +120,6 @@ pub struct Mark {
     /// Without one, until it is gone.
     #[serde(default)]
     pub until: Option<Time>,
-}
-
-/// Who changed something and when, in the words of the place that knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trace {
-    pub source: TraceSource,
-    /// A user (`root`, `root@pam`, `admin@pve!token`).
-    pub by: String,
-    pub at: Time,
-    /// What was done or touched: `vzstop 101`, `/etc/exports`.
-    pub what: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TraceSource {
-    /// Owner and time of a file: who owns it, not certainly who wrote it.
-    File,
-    /// Proxmox VE's task log.
-    TaskLog,
 }
 
 /// A message that could not be handed over; it is tried again.

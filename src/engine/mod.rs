@@ -3,6 +3,7 @@
 //! Check and apply are two functions, not a flag: `check` has no host it could change in scope.
 
 pub mod journal;
+pub mod trace;
 
 use crate::host::{Action, Effect, Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{After, AnyTask, Change, Decision, Touches, Verdict};

@@ -28,6 +28,7 @@ impl Fleet<'_> {
             warnings: Vec::new(),
             took_ms: 0,
             place: self.sources.place(span),
+            object: String::new(),
             handler: scene.handler,
             ignored: false,
         }
@@ -119,12 +120,14 @@ impl Fleet<'_> {
         };
         result.summary = from.summary.clone();
         result.diff = from.diff.clone();
+        result.object = from.object.clone();
         result.warnings = from.warnings.clone();
         result.provisional = !from.provisional.is_empty();
         result.provisional_reason = result.provisional.then(|| from.provisional.join("; "));
         if def.common.no_log {
             result.summary = "hidden by no_log".into();
             result.diff.clear();
+            result.object.clear();
             result.warnings.clear();
             result.provisional_reason = result.provisional.then(|| "hidden by no_log".into());
         }

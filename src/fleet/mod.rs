@@ -15,6 +15,7 @@ mod select;
 mod source;
 mod task;
 mod together;
+mod traces;
 mod vars;
 
 use crate::diagnostic::Sources;
@@ -39,6 +40,8 @@ pub struct Options {
     /// Hosts at a time; 0 = all.
     pub forks: usize,
     pub start_at_task: Option<String>,
+    /// Check: ask in the end who changed what differs.
+    pub trace: bool,
 }
 
 /// One run over playbooks.
@@ -64,6 +67,7 @@ pub struct Fleet<'a> {
     fatal: bool,
     owed: BTreeSet<(String, String)>,
     cache: prepare::Cache,
+    trailed: Vec<traces::Trailed>,
 }
 
 /// Why a play goes no further.
@@ -102,6 +106,7 @@ impl<'a> Fleet<'a> {
             fatal: false,
             owed: BTreeSet::new(),
             cache: prepare::Cache::default(),
+            trailed: Vec::new(),
         }
     }
 
@@ -127,6 +132,7 @@ impl<'a> Fleet<'a> {
             }
         }
         self.tell_owed(&plays);
+        self.follow_trails();
         let exit = self.exit();
         let took_ms = since.elapsed().as_millis() as u64;
         self.reporter.event(&Event::RunEnded { totals: self.totals.clone(), exit, took_ms });

@@ -357,6 +357,7 @@ impl Fleet<'_> {
                 self.hosts.state(&lane.host).notified.insert(handler);
             }
         }
+        self.keep_trails(&result, &answer);
         self.report(result);
         lane.results.push((item, answer));
     }

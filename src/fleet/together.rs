@@ -375,7 +375,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         answer.predicted = check && status == Status::Drifted;
         answer.touched = !check && made.last.is_some();
         answer.outright = self.blind.contains(host);
-        answer
+        answer.about(self.ready.task.as_ref())
     }
 }
 

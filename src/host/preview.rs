@@ -37,6 +37,11 @@ impl<H: Probe> Preview<H> {
         Self { real, state: RefCell::default() }
     }
 
+    /// The host as it is now.
+    pub fn real(&self) -> &H {
+        &self.real
+    }
+
     /// Forgets the doubts of the task before.
     pub fn begin(&self) {
         self.state.borrow_mut().reasons.clear();

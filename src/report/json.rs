@@ -48,7 +48,7 @@ impl<W: Write> Reporter for Json<W> {
                 let _ = serde_json::to_writer_pretty(&mut self.out, &run).map(|()| writeln!(self.out));
                 let _ = self.out.flush();
             }
-            Event::PlayStarted { .. } | Event::TaskStarted { .. } | Event::Progress { .. } => {}
+            Event::PlayStarted { .. } | Event::TaskStarted { .. } | Event::Progress { .. } | Event::Traced { .. } => {}
         }
     }
 }

@@ -294,6 +294,8 @@ impl<W: Write> Reporter for Terminal<W> {
                 }
                 self.open.push(result.clone());
             }
+            // Reports with a memory show it with the finding.
+            Event::Traced { .. } => {}
             Event::Note { message } => {
                 self.flush();
                 let note = self.paint(Paint::new().dimmed(), "note");

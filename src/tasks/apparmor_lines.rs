@@ -4,7 +4,7 @@
 
 mod profile;
 
-use super::{ArgFault, Task, Verdict, diff, owed};
+use super::{ArgFault, Task, Trail, Verdict, diff, owed};
 use crate::host::{Action, Bytes, LookError, Probe, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -165,6 +165,14 @@ impl Task for ApparmorLines {
             faults.push(ArgFault::at("path", "the path is not absolute"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.path.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.path.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -5,7 +5,7 @@
 use super::args::FileMode;
 use super::lines::{self, pattern, pattern_fault};
 use super::managed::{self, Found, Wanted};
-use super::{ArgFault, Task, Verdict};
+use super::{ArgFault, Task, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -200,6 +200,14 @@ impl Task for BlockInFile {
             faults.push(ArgFault::at("block", "a line of the block is a marker"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        format!("{} {}", self.path, self.marker)
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.path.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Found, LookError> {

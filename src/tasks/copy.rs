@@ -4,7 +4,7 @@ mod tree;
 
 use super::args::FileMode;
 use super::managed::{self, Found, Plan, Wanted};
-use super::{ArgFault, ResolveError, Source, SourceEntry, SourceItem, Task, Verdict, Workstation};
+use super::{ArgFault, ResolveError, Source, SourceEntry, SourceItem, Task, Trail, Verdict, Workstation};
 use crate::host::{Action, Bytes, FileKind, LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,14 @@ impl Task for Copy {
             });
         }
         Ok(())
+    }
+
+    fn object(&self) -> String {
+        self.dest.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.dest.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -4,7 +4,7 @@
 
 use super::drbd_options::{self, DrbdOptions};
 use super::drbd_seen::{answer, dry_run};
-use super::{ArgFault, Task, Verdict, diff};
+use super::{ArgFault, Task, Trail, Verdict, diff};
 use crate::drbd::compare::{is_secret, option_differences};
 use crate::drbd::module::Version;
 use crate::drbd::res::{self, Statement};
@@ -87,6 +87,14 @@ impl Task for DrbdGlobal {
             faults.extend(drbd_options::check("common", name, &options.0));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        PATH.into()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(PATH.into())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -80,6 +80,10 @@ impl Task for DrbdModule {
         }
     }
 
+    fn object(&self) -> String {
+        "drbd".into()
+    }
+
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
         let module_topic = || Topic::Module("drbd".into());
         let ask = |topic: Topic, argv: &[&str]| answer(host, &Query::new(topic, argv.iter().copied()));

@@ -4,7 +4,7 @@
 
 use super::args::FileMode;
 use super::managed::{self, Names, Plan, Wanted, kind_words};
-use super::{ArgFault, Task, Verdict, copy, diff};
+use super::{ArgFault, Task, Trail, Verdict, copy, diff};
 use crate::host::{Action, Bytes, FileKind, LookError, Probe, Stat};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,14 @@ impl Task for File {
             faults.push(ArgFault::at("mode", "a symbolic link has no mode of its own"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.path.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.path.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -174,6 +174,10 @@ impl Task for Filesystem {
         faults
     }
 
+    fn object(&self) -> String {
+        self.dev.clone()
+    }
+
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
         let (dev, stat, _) = managed::follow(host, &self.dev)?;
         let kind = stat.map(|s| s.kind);

@@ -6,7 +6,7 @@
 use super::args::FileMode;
 use super::managed::{self, Names, Wanted, kind_words, url_has_credentials};
 use super::secret::Secret;
-use super::{ArgFault, Task, Verdict, diff};
+use super::{ArgFault, Task, Trail, Verdict, diff};
 use crate::host::{Action, Bytes, Effect, FileKind, LookError, Output, Probe, Query, Stat, Step, Topic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -161,6 +161,14 @@ impl Task for GetUrl {
             faults.push(ArgFault::at("mode", "there is no source whose mode could be preserved"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.dest.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.dest.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -8,7 +8,7 @@ mod rules;
 use super::args::OneOrMany;
 use super::cluster::{self, Node, Placement, Row, field};
 use super::pve_storage::Presence;
-use super::{ArgFault, Observation, Task, Touches, Verdict};
+use super::{ArgFault, Observation, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -149,6 +149,14 @@ impl Task for HaGroup {
             Ok(_) => {}
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.name.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File("/etc/pve/ha/groups.cfg".into()), Trail::File("/etc/pve/ha/rules.cfg".into())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {

@@ -1,7 +1,7 @@
 //! `ha_resource`: a guest that the cluster keeps running.
 
 use super::cluster::{self, Params, Placement, Row, field};
-use super::{ArgFault, Decision, Meanwhile, Observation, Task, Touches, Verdict, diff};
+use super::{ArgFault, Decision, Meanwhile, Observation, Task, Touches, Trail, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -323,6 +323,14 @@ impl Task for HaResource {
 
     fn check_args(&self) -> Vec<ArgFault> {
         sid_fault(&self.sid).map(|why| ArgFault::at("sid", why)).into_iter().collect()
+    }
+
+    fn object(&self) -> String {
+        self.sid.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File("/etc/pve/ha/resources.cfg".into())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {

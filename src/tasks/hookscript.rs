@@ -4,7 +4,7 @@
 
 use super::args::OneOrMany;
 use super::cluster::{self, Node, Nodes, Row, field};
-use super::{ArgFault, Observation, Task, Touches, Verdict, diff};
+use super::{ArgFault, Observation, Task, Touches, Trail, Verdict, diff};
 use crate::host::{ApiGet, LookError, Method, Probe, Step, own_program};
 use installed::OnNode;
 use schemars::JsonSchema;
@@ -235,6 +235,14 @@ impl Task for Hookscript {
             faults.push(ArgFault::at("storage_path", "an absolute path"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        format!("ct:{}", self.vmid)
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(format!("/etc/pve/lxc/{}.conf", self.vmid))]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {

@@ -3,7 +3,7 @@
 use super::args::FileMode;
 use super::lines::{self, missing_group, pattern, pattern_fault, replacement};
 use super::managed::{self, Found, Wanted};
-use super::{ArgFault, Task, Verdict};
+use super::{ArgFault, Task, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -212,6 +212,15 @@ impl Task for LineInFile {
             }
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        let which = self.regexp.as_ref().or(self.search_string.as_ref()).or(self.line.as_ref());
+        format!("{} {}", self.path, which.map_or("", String::as_str))
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.path.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Found, LookError> {

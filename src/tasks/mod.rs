@@ -53,10 +53,12 @@ pub mod stat;
 pub mod sysctl;
 pub mod systemd;
 pub mod template;
+pub mod trail;
 mod verdict;
 pub mod wait_for;
 
 pub use registry::KINDS;
+pub use trail::Trail;
 pub use verdict::{After, Change, Decision, Meanwhile, Verdict};
 
 use crate::host::{Bytes, LookError, Output, Probe};
@@ -204,6 +206,17 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
     /// What was seen. It crosses the wire for kinds that decide over all hosts.
     type Seen: Serialize + DeserializeOwned + Send;
 
+    /// What the task keeps, as a path, a unit, a resource: the same word in every run, so that what drifts is known again
+    /// when its texts and the task's name have changed. Empty: the task's name has to do.
+    fn object(&self) -> String {
+        String::new()
+    }
+
+    /// Where it may be read who changed what the task keeps.
+    fn trails(&self) -> Vec<Trail> {
+        Vec::new()
+    }
+
     /// Faults of the arguments beyond their types, found before any host is touched. Not called for a task
     /// whose fields still hold templates.
     fn check_args(&self) -> Vec<ArgFault> {
@@ -269,6 +282,8 @@ pub trait AnyTask: Send + Sync {
     fn kind(&self) -> &'static str;
     fn touches(&self) -> Touches;
     fn expects_change(&self) -> bool;
+    fn object(&self) -> String;
+    fn trails(&self) -> Vec<Trail>;
     fn to_json(&self) -> Json;
     fn check_args(&self) -> Vec<ArgFault>;
     fn resolve(&mut self, from: &dyn Workstation) -> Result<(), ResolveError>;
@@ -295,6 +310,14 @@ impl<T: Task> AnyTask for T {
 
     fn expects_change(&self) -> bool {
         Task::expects_change(self)
+    }
+
+    fn object(&self) -> String {
+        Task::object(self)
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        Task::trails(self)
     }
 
     fn to_json(&self) -> Json {

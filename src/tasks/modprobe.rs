@@ -200,6 +200,10 @@ impl Task for Modprobe {
         faults
     }
 
+    fn object(&self) -> String {
+        self.name.clone()
+    }
+
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
         let loaded = host.read(Path::new(&self.initstate()))?.is_some();
         let builtin = !loaded && self.is_builtin(host)?;

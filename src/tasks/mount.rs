@@ -5,7 +5,7 @@
 mod fstab;
 mod table;
 
-use super::{ArgFault, Task, Verdict, diff, managed};
+use super::{ArgFault, Task, Trail, Verdict, diff, managed};
 use crate::host::{Action, Effect, FileKind, LookError, Probe, Step};
 use fstab::Entry;
 use schemars::JsonSchema;
@@ -249,6 +249,14 @@ impl Task for Mount {
             faults.push(ArgFault::at("opts", "options are separated by commas, without spaces"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.path.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File("/etc/fstab".into())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

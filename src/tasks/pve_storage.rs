@@ -2,7 +2,7 @@
 
 use super::args::OneOrMany;
 use super::cluster::{self, Node, Params, Row, field, flag};
-use super::{ArgFault, Observation, Task, Touches, Verdict, diff};
+use super::{ArgFault, Observation, Task, Touches, Trail, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -297,6 +297,14 @@ impl Task for PveStorage {
             faults.push(ArgFault::at("shared", "an NFS storage is always shared"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.storage.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File("/etc/pve/storage.cfg".into())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {

@@ -160,6 +160,10 @@ impl Task for PveTemplate {
         Vec::new()
     }
 
+    fn object(&self) -> String {
+        self.template.clone()
+    }
+
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {
         if !cluster::is_cluster(host) {
             return Ok(cluster::Seen::Node(()));

@@ -3,7 +3,7 @@
 use super::args::FileMode;
 use super::lines::{self, missing_group, pattern, pattern_fault, replacement};
 use super::managed::{self, Found, Wanted};
-use super::{ArgFault, Task, Verdict};
+use super::{ArgFault, Task, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,14 @@ impl Task for Replace {
             (Err(_), Ok(_)) => {}
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        format!("{} {}", self.path, self.regexp)
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.path.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Found, LookError> {

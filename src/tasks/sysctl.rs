@@ -1,6 +1,6 @@
 //! `sysctl`: kernel parameters, now and at boot.
 
-use super::{ArgFault, Task, Verdict, diff};
+use super::{ArgFault, Task, Trail, Verdict, diff};
 use crate::host::{Effect, LookError, Probe, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,14 @@ impl Task for Sysctl {
             faults.push(ArgFault::at("sysctl_file", "the path is not absolute"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.name.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.sysctl_file.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -7,7 +7,7 @@ mod names;
 mod show;
 
 use super::drbd_guard::{self, Turn, Up};
-use super::{After, ArgFault, Change, Decision, Meanwhile, Observation, Task, Touches, Verdict, diff};
+use super::{After, ArgFault, Change, Decision, Meanwhile, Observation, Task, Touches, Trail, Verdict, diff};
 use crate::host::{LookError, Output, Probe, Query, Step, Topic};
 use names::{full_name, unit_file_exists};
 use schemars::JsonSchema;
@@ -125,6 +125,14 @@ impl Task for Systemd {
             }
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        self.name.iter().map(|name| Trail::Service(name.clone())).collect()
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

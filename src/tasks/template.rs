@@ -3,7 +3,7 @@
 use super::args::FileMode;
 use super::copy::{decide_content, missing_directories, yes};
 use super::managed::{self, Found, Wanted};
-use super::{ArgFault, ResolveError, Task, TemplateStyle, Verdict, Workstation};
+use super::{ArgFault, ResolveError, Task, TemplateStyle, Trail, Verdict, Workstation};
 use crate::host::{FileKind, LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,14 @@ impl Task for Template {
             Newline::Return => rendered.replace("\r\n", "\n").replace('\n', "\r"),
         });
         Ok(())
+    }
+
+    fn object(&self) -> String {
+        self.dest.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.dest.clone())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

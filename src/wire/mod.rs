@@ -4,9 +4,9 @@ mod codec;
 
 pub use codec::{MARK, read_frame, write_frame};
 
-use crate::event::Mode;
+use crate::event::{Mode, Trace};
 use crate::host::{LookError, Output, Step, StepError};
-use crate::tasks::{Decision, Meanwhile, Verdict};
+use crate::tasks::{AnyTask, Decision, Meanwhile, Trail, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -38,6 +38,8 @@ pub enum Request {
     Probe { task: WireTask },
     /// Act on a decision made elsewhere.
     Perform { steps: Vec<Step>, notify: Vec<String> },
+    /// Who changed something, as far as this host can say. Asks the host itself, also in a check.
+    Trace { trails: Vec<Trail> },
     /// Handlers that an earlier run owes this host.
     PendingHandlers,
     /// A handler ran to its end, or was journalled for a change that then did not happen.
@@ -61,6 +63,10 @@ pub enum Response {
     },
     PendingHandlers {
         handlers: Vec<String>,
+    },
+    /// Each with the place of its trail in the request.
+    Trace {
+        traces: Vec<(usize, Trace)>,
     },
     Done,
     /// Comes between a request and its answer.
@@ -99,6 +105,12 @@ pub struct HostResult {
     /// The host behind the agent cannot be asked (a node that is off, an API that is down).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable: Option<String>,
+    /// What the task keeps ([`crate::tasks::Task::object`]).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// Where it may be read who changed that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trails: Vec<Trail>,
     /// Check: steps that the previews of other hosts (`on`) have to be told of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Step>,
@@ -130,8 +142,16 @@ impl HostResult {
             outright: false,
             touched: false,
             unreachable: None,
+            object: String::new(),
+            trails: Vec::new(),
             elsewhere: Vec::new(),
         }
+    }
+
+    /// With what the task says of itself.
+    pub fn about(mut self, task: &dyn AnyTask) -> Self {
+        (self.object, self.trails) = (task.object(), task.trails());
+        self
     }
 
     /// The result of a verdict that needs no action.

@@ -11,7 +11,7 @@ pub use look::{Lists, NOTES, STALE_PREFIX};
 pub(super) use steps::update;
 
 use super::args::OneOrMany;
-use super::{ArgFault, Task, Verdict};
+use super::{ArgFault, Task, Trail, Verdict};
 use crate::host::{LookError, Probe, Query, Topic};
 use look::{Policy, Row, Simulation};
 use schemars::JsonSchema;
@@ -263,6 +263,14 @@ impl Task for Apt {
             faults.push(ArgFault::at("dpkg_options", "write dpkg's options without dashes, separated by commas"));
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        self.name.0.join(" ")
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File("/var/lib/dpkg/status".into())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -258,6 +258,10 @@ impl Task for AptRepository {
         Ok(())
     }
 
+    fn object(&self) -> String {
+        self.name.clone().or_else(|| self.repo.clone()).unwrap_or_else(|| self.uris.0.join(" "))
+    }
+
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {
         let name = self.name();
         let plain = managed::Wanted::default();

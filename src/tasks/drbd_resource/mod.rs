@@ -18,7 +18,7 @@ pub use args::{FirstSync, Host, State, VolumeArgs};
 pub use look::Seen;
 
 use super::drbd_options::DrbdOptions;
-use super::{ArgFault, Observation, Task, Touches, Verdict};
+use super::{ArgFault, Observation, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,14 @@ impl Task for DrbdResource {
 
     fn check_args(&self) -> Vec<ArgFault> {
         args::faults(self)
+    }
+
+    fn object(&self) -> String {
+        self.name.clone()
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::File(self.path())]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Seen, LookError> {

@@ -10,7 +10,7 @@ mod update;
 pub use args::{Pct, Properties, State};
 
 use super::cluster;
-use super::{ArgFault, Observation, Task, Touches, Verdict};
+use super::{ArgFault, Observation, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use crate::pve::lxc_conf;
 use crate::pve::values::{self, Property};
@@ -113,6 +113,14 @@ impl Task for Pct {
             }
         }
         faults
+    }
+
+    fn object(&self) -> String {
+        format!("ct:{}", self.vmid)
+    }
+
+    fn trails(&self) -> Vec<Trail> {
+        vec![Trail::Guest(self.vmid), Trail::File(format!("/etc/pve/lxc/{}.conf", self.vmid))]
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {
