@@ -2,6 +2,7 @@
 //!
 //! It reads the events of a check and never looks at a host itself.
 
+pub mod forms;
 pub mod report;
 
 pub use report::{Finding, Mark, MarkKind, Report, Run, Standing, Time, Trace, TraceSource, Undelivered};
