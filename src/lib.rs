@@ -19,6 +19,7 @@ pub mod link;
 pub mod playbook;
 pub mod pve;
 pub mod report;
+pub mod schedule;
 pub mod tasks;
 pub mod template;
 pub mod wire;

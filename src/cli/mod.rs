@@ -33,6 +33,7 @@ mod lab;
 mod list;
 mod load;
 mod run;
+mod schedule;
 mod schema;
 mod validate;
 
@@ -59,6 +60,8 @@ enum Command {
     Apply(run::Args),
     /// The container hookscript: whether DRBD lets a container start here, and whether it was let go
     Hook(hook::Args),
+    /// Look for drift at set times, by systemd
+    Schedule(schedule::Args),
     /// Documentation of the task kinds, with a working example each
     Explain(explain::Args),
     /// JSON Schema of playbooks, for editors
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => run::run(&args, crate::event::Mode::Check),
         Command::Apply(args) => run::run(&args, crate::event::Mode::Apply),
         Command::Hook(args) => hook::run(&args),
+        Command::Schedule(args) => schedule::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
         Command::Lab(args) => lab::run(&args),

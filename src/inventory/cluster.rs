@@ -290,6 +290,12 @@ fn login(root: &Node, fields: LoginFields, faults: &mut Vec<Fault>) -> Option<Lo
 }
 
 impl Cluster {
+    /// Whether some node is, or could be, reached by ssh.
+    pub fn may_use_ssh(&self) -> bool {
+        let of_node = |(fields, _): &(NodeFields, Vars)| fields.link.unwrap_or(self.link) == NodeLink::Ssh;
+        self.link == NodeLink::Ssh || self.nodes.values().any(of_node)
+    }
+
     pub(super) fn enter(&self, builder: &mut Builder, found: Option<&Discovered>) {
         builder.set_group_vars("all", self.vars.clone());
         builder.add_group("nodes");

@@ -21,7 +21,7 @@ mod tests;
 pub use build::Builder;
 pub use load::{Loaded, load};
 pub use pattern::select;
-pub use secret::at as path_from;
+pub use secret::{at as path_from, credential};
 
 use crate::yaml::Node;
 use std::collections::{BTreeMap, BTreeSet};

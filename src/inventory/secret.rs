@@ -11,6 +11,15 @@ use std::time::{Duration, Instant};
 /// A password manager may have to ask a person.
 const COMMAND: Duration = Duration::from_secs(120);
 
+/// The name under which systemd hands a run the file that an inventory names thus: below `$CREDENTIALS_DIRECTORY`, whose
+/// files only the run can read.
+pub fn credential(path: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("converge-{digits}")
+}
+
 impl Source {
     /// `what` it is for ("password of root@pam"); relative paths begin at `folder`.
     pub fn get(&self, what: &str, folder: &Path) -> Result<Secret, String> {
@@ -18,7 +27,10 @@ impl Source {
             Self::Prompt => prompt(what)?,
             Self::Env(name) => std::env::var(name)
                 .map_err(|_| format!("{what}: the environment variable {name} is not set (or not text)"))?,
-            Self::File(path) => file(what, &at(path, folder))?,
+            Self::File(path) => match handed_over(path) {
+                Some(handed) => read(what, &handed)?,
+                None => file(what, &at(path, folder))?,
+            },
             Self::Command(argv) => command(what, argv, folder)?,
         };
         if text.is_empty() {
@@ -43,6 +55,18 @@ pub fn at(path: &Path, folder: &Path) -> std::path::PathBuf {
         (Ok(rest), Some(home)) => Path::new(&home).join(rest),
         _ => folder.join(path),
     }
+}
+
+/// Where systemd has put a copy of this file for this run.
+fn handed_over(path: &Path) -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    Some(Path::new(&folder).join(credential(path))).filter(|path| path.is_file())
+}
+
+/// A file in a folder that systemd keeps for this run alone; the bits of its mode say nothing of who may read it.
+fn read(what: &str, path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{what}: {}: {e}", path.display()))?;
+    Ok(first_line(&text))
 }
 
 fn file(what: &str, path: &Path) -> Result<String, String> {

@@ -41,6 +41,16 @@ impl InventoryHosts {
         Ok(self)
     }
 
+    /// Whether a host is this very machine.
+    pub fn is_here(&self, host: &str) -> bool {
+        self.reach.get(host).is_some_and(|reach| reach.way == Way::Local)
+    }
+
+    /// Whether a host is reached by ssh.
+    pub fn is_by_ssh(&self, host: &str) -> bool {
+        self.reach.get(host).is_some_and(|reach| matches!(reach.way, Way::Ssh(_)))
+    }
+
     fn container(&self, host: &str, vmid: u32, mode: Mode) -> Result<Link, LinkError> {
         let api = self.cluster.as_ref().map(|(client, _)| client);
         let nodes = pct::Nodes { reach: &self.reach, names: &self.nodes, api };

@@ -20,6 +20,7 @@ pub mod drbd_module;
 pub mod drbd_options;
 pub mod drbd_resource;
 mod drbd_seen;
+pub mod drift_schedule;
 pub mod fail;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -1,0 +1,3 @@
+//! `drift_schedule`.
+
+pub mod units;
