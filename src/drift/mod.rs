@@ -3,6 +3,9 @@
 //! It reads the events of a check and never looks at a host itself.
 
 pub mod forms;
+pub mod folder;
+pub mod history;
 pub mod report;
+mod sighting;
 
 pub use report::{Finding, Mark, MarkKind, Report, Run, Standing, Time, Trace, TraceSource, Undelivered};

@@ -67,7 +67,10 @@ pub struct Finding {
     pub diff: String,
     pub provisional: bool,
     pub standing: Standing,
+    /// The very first time.
     pub first_seen: Time,
+    /// Since when it is there now, or was until it was gone.
+    pub since: Time,
     pub last_seen: Time,
     /// In how many runs it was seen.
     pub seen: u64,

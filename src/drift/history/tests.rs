@@ -1,0 +1,198 @@
+use super::*;
+use crate::drift::{MarkKind, Report, Standing};
+use crate::event::{Outcome, TaskResult, Totals};
+use std::collections::BTreeMap;
+
+const DAY: Time = 86_400;
+const T0: Time = 1_800_000_000;
+
+fn result(host: &str, object: &str, outcome: Outcome) -> TaskResult {
+    serde_json::from_value(serde_json::json!({
+        "play": "p", "task": format!("keep {object}"), "kind": "copy", "host": host, "outcome": outcome, "summary": "s",
+        "diff": "", "provisional": false, "took_ms": 1, "place": "site.yml:3", "object": object
+    }))
+    .unwrap()
+}
+
+fn facts(at: Time, results: Vec<TaskResult>) -> Facts {
+    Facts {
+        started: at - 5,
+        ended: at,
+        took_ms: 5000,
+        playbooks: vec!["site.yml".into()],
+        hosts: vec!["pve1".into()],
+        totals: Totals::default(),
+        exit: 0,
+        results,
+        notes: Vec::new(),
+        traces: BTreeMap::new(),
+        by: "ws".into(),
+        heal: "converge apply site.yml".into(),
+    }
+}
+
+fn run(history: &mut History, at: Time, outcomes: &[(&str, Outcome)]) -> Report {
+    let results = outcomes.iter().map(|(object, outcome)| result("pve1", object, *outcome)).collect();
+    history.record(facts(at, results), |_, _| Ok(())).unwrap()
+}
+
+fn standing(report: &Report, object: &str) -> Option<Standing> {
+    report.findings.iter().find(|f| f.object == object).map(|f| f.standing)
+}
+
+#[test]
+fn the_life_of_a_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let drifted = [("/a", Outcome::Drifted), ("/b", Outcome::Ok)];
+    let fine = [("/a", Outcome::Ok), ("/b", Outcome::Ok)];
+
+    let report = run(&mut history, T0, &drifted);
+    assert_eq!(standing(&report, "/a"), Some(Standing::New));
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].heal, "converge apply site.yml --limit 'pve1'");
+    assert_eq!(report.run.previous, None);
+
+    let report = run(&mut history, T0 + DAY, &drifted);
+    let found = &report.findings[0];
+    assert_eq!((found.standing, found.seen, found.first_seen, found.since), (Standing::Still, 2, T0, T0));
+    assert_eq!(report.run.previous, Some(T0));
+
+    // Nobody looked: neither seen nor gone.
+    let report = run(&mut history, T0 + 2 * DAY, &[("/b", Outcome::Ok)]);
+    let found = &report.findings[0];
+    assert_eq!((found.standing, found.seen, found.last_seen), (Standing::NotLooked, 2, T0 + DAY));
+    assert_eq!(report.counted().count(), 0);
+
+    let report = run(&mut history, T0 + 3 * DAY, &fine);
+    let found = &report.findings[0];
+    assert_eq!((found.standing, found.gone_since), (Standing::Gone, Some(T0 + 3 * DAY)));
+    assert!(found.heal.is_empty());
+    // It is told once.
+    assert!(run(&mut history, T0 + 4 * DAY, &fine).findings.is_empty());
+
+    let report = run(&mut history, T0 + 5 * DAY, &drifted);
+    let found = &report.findings[0];
+    assert_eq!((found.standing, found.first_seen, found.since), (Standing::Back, T0, T0 + 5 * DAY));
+    assert_eq!(found.earlier, [(T0, T0 + 3 * DAY)]);
+
+    let entry = history.entry(&found.id[..5], T0 + 5 * DAY).unwrap();
+    let words: Vec<&str> = entry.log.iter().map(|told| told.what.as_str()).collect();
+    assert_eq!(words, ["seen for the first time: drifted", "gone: as described again", "there again: drifted"]);
+}
+
+fn mark(kind: MarkKind, at: Time, until: Option<Time>) -> Asked {
+    Asked { kind, reason: "a rack moves".into(), by: "ann@ws".into(), at, until }
+}
+
+#[test]
+fn a_mute_counts_for_nothing_until_it_expires() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let drifted = [("/a", Outcome::Drifted)];
+    let id = run(&mut history, T0, &drifted).findings[0].id.clone();
+    history.mark(&[id[..6].to_owned()], &mark(MarkKind::Muted, T0, Some(T0 + 2 * DAY))).unwrap();
+    let report = run(&mut history, T0 + DAY, &drifted);
+    assert!(report.findings[0].is_muted());
+    assert_eq!(report.counted().count(), 0);
+    // It goes, the mute stays for its time.
+    run(&mut history, T0 + DAY + 1, &[("/a", Outcome::Ok)]);
+    assert!(run(&mut history, T0 + DAY + 2, &drifted).findings[0].is_muted());
+    let report = run(&mut history, T0 + 2 * DAY, &drifted);
+    assert_eq!((report.findings[0].mark.clone(), report.counted().count()), (None, 1));
+    let log = history.entry(&id, T0 + 2 * DAY).unwrap().log;
+    assert_eq!(log.last().unwrap().what, "no longer muted: its time is over");
+}
+
+#[test]
+fn a_mark_without_an_end_ends_with_its_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let drifted = [("/a", Outcome::Drifted)];
+    let id = run(&mut history, T0, &drifted).findings[0].id.clone();
+    history.mark(std::slice::from_ref(&id), &mark(MarkKind::Acknowledged, T0, None)).unwrap();
+    let report = run(&mut history, T0 + 1, &drifted);
+    assert_eq!((report.counted().count(), report.findings[0].mark.is_some()), (1, true));
+    // The report that says it is gone still says who knew.
+    assert!(run(&mut history, T0 + 2, &[("/a", Outcome::Ok)]).findings[0].mark.is_some());
+    assert!(run(&mut history, T0 + 3, &drifted).findings[0].mark.is_none());
+}
+
+#[test]
+fn marks_need_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let id = run(&mut history, T0, &[("/a", Outcome::Drifted)]).findings[0].id.clone();
+    let none = Asked { reason: " ".into(), ..mark(MarkKind::Muted, T0, None) };
+    let over = mark(MarkKind::Muted, T0, Some(T0));
+    let fine = mark(MarkKind::Muted, T0, None);
+    let said = |result: Result<Vec<crate::drift::Finding>, HistoryError>| result.unwrap_err().to_string();
+    assert!(said(history.mark(std::slice::from_ref(&id), &none)).contains("a reason is needed"));
+    assert!(said(history.mark(std::slice::from_ref(&id), &over)).contains("over already"));
+    assert!(said(history.mark(&["zzzz".into()], &fine)).contains("no id"));
+    // All or none.
+    assert!(said(history.mark(&[id.clone(), "0000".into()], &fine)).contains("no finding"));
+    assert!(history.entry(&id, T0).unwrap().finding.mark.is_none());
+    assert!(said(history.unmark(std::slice::from_ref(&id), "ann", T0)).contains("neither"));
+    history.forget(std::slice::from_ref(&id), T0).unwrap();
+    assert_eq!(standing(&run(&mut history, T0 + 1, &[("/a", Outcome::Drifted)]), "/a"), Some(Standing::New));
+}
+
+#[test]
+fn what_fails_halfway_leaves_the_run_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    run(&mut history, T0, &[("/a", Outcome::Drifted)]);
+    let broken = history
+        .record(facts(T0 + 1, vec![result("pve1", "/b", Outcome::Drifted)]), |_, _| Err(rusqlite::Error::InvalidQuery));
+    assert!(broken.is_err());
+    let left = history.list(true, T0 + 1).unwrap();
+    assert_eq!(left.iter().map(|f| f.object.as_str()).collect::<Vec<_>>(), ["/a"]);
+    assert_eq!(history.last_run().unwrap(), Some(T0));
+}
+
+#[test]
+fn a_damaged_or_newer_file_is_named_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    std::fs::write(&path, "this is no database, and it is long enough to be looked at as one ".repeat(40)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(History::open(dir.path()), Err(HistoryError::Damaged { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    std::fs::remove_file(&path).unwrap();
+    drop(History::open(dir.path()).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+    assert!(matches!(History::open(dir.path()), Err(HistoryError::Newer { .. })));
+}
+
+#[test]
+fn a_clock_that_goes_back_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    run(&mut history, T0, &[("/a", Outcome::Drifted)]);
+    let report = run(&mut history, T0 - 3 * DAY, &[("/a", Outcome::Drifted)]);
+    assert!(report.notes[0].contains("clock"), "{:?}", report.notes);
+    assert!(report.findings[0].last_seen >= report.findings[0].first_seen);
+}
+
+#[test]
+fn two_writers_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(History::open(dir.path()).unwrap());
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let path = dir.path().to_owned();
+            std::thread::spawn(move || {
+                let mut history = History::open(&path).unwrap();
+                for turn in 0..10 {
+                    run(&mut history, T0 + turn * 10 + n, &[("/a", Outcome::Drifted)]);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let history = History::open(dir.path()).unwrap();
+    assert_eq!(history.list(false, T0).unwrap()[0].seen, 40);
+}
