@@ -2,8 +2,8 @@
 //!
 //! It reads the events of a check and never looks at a host itself.
 
-pub mod forms;
 pub mod folder;
+pub mod forms;
 pub mod history;
 pub mod report;
 mod sighting;
