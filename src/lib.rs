@@ -16,6 +16,7 @@ pub mod host;
 pub mod inventory;
 pub mod lab;
 pub mod link;
+pub mod mail;
 pub mod playbook;
 pub mod pve;
 pub mod report;

@@ -12,7 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("exit", &["event"]),
     ("host", &[]),
     ("drbd", &[]),
-    ("hook", &["host", "drbd", "yaml", "diagnostic"]),
+    ("mail", &[]),
+    ("hook", &["host", "drbd", "mail", "yaml", "diagnostic"]),
     ("pve", &[]),
     ("schedule", &["host"]),
     ("tasks", &["host", "drbd", "pve", "schedule"]),
@@ -22,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
     ("inventory", &["yaml", "diagnostic", "template", "pve"]),
     ("report", &["event", "exit", "diagnostic"]),
-    ("drift", &["event", "exit", "yaml", "diagnostic"]),
+    ("drift", &["event", "exit", "host", "inventory", "mail", "pve", "yaml", "diagnostic"]),
     ("lab", &["hook", "host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),
     ("link", &["wire", "event", "host", "agent", "lab", "pve", "inventory", "tasks", "diagnostic", "template", "yaml"]),
 ];

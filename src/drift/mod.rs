@@ -5,6 +5,7 @@
 pub mod folder;
 pub mod forms;
 pub mod history;
+pub mod notice;
 pub mod report;
 mod sighting;
 

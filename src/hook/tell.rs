@@ -5,6 +5,7 @@
 use super::config::Settings;
 use super::machine::Machine;
 use crate::host::{Action, Bytes, Step};
+use crate::mail::{Mail, SENDMAIL};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -177,15 +178,15 @@ fn mail(machine: &dyn Machine, settings: &Settings, event: &Event<'_>) {
     };
     let every = settings.mail_every_s / 60;
     let text = format!(
-        "From: root\nTo: {to}\nSubject: {subject}\nAuto-Submitted: auto-generated\n\
-         Content-Type: text/plain; charset=utf-8\n\n{}\n\nOn {node}: converge hook --explain {vmid}\n\
+        "{}\n\nOn {node}: converge hook --explain {vmid}\n\
          The same is mailed at most every {every} minutes; each time stands in the journal:\n\
          journalctl -t converge-hook\n",
         event.message
     );
+    let mail = Mail { from: "root", to: vec![to], subject: &subject, text: &text, ..Mail::default() };
     let step = Step::from(Action::Run {
-        argv: vec!["sendmail".into(), "-oi".into(), "-t".into()],
-        stdin: Some(Bytes(text.into_bytes())),
+        argv: SENDMAIL.map(str::to_owned).to_vec(),
+        stdin: Some(Bytes(mail.to_bytes())),
         env: BTreeMap::new(),
         cwd: None,
         timeout_s: settings.command_timeout_s,

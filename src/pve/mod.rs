@@ -20,6 +20,6 @@ pub use error::{Error, Fault, Retry};
 pub use login::{Login, SecondFactor};
 pub use secret::Secret;
 pub use terminal::{Input as TerminalInput, Output as TerminalOutput};
-pub use tls::{Fingerprint, Trust};
+pub use tls::{Fingerprint, Trust, config as tls_config};
 pub use upid::Upid;
 pub use version::Version;
