@@ -53,6 +53,7 @@ pub fn plan_trouble(config: &Config, db: &Connection, trouble: &Trouble<'_>, now
         provisional: false,
         standing: Standing::Still,
         first_seen: now,
+        since: now,
         last_seen: now,
         seen: 1,
         gone_since: None,
@@ -101,8 +102,8 @@ fn one(config: &Config, channel: &Channel, db: &Connection, seen: &Seen<'_>, now
             }
             // It began with the first run that could not look.
             Some(first) if finding.id == memory::RUN => {
-                let (first_seen, seen) = (first.first_seen, first.seen + 1);
-                memory::look(db, channel, &Finding { first_seen, seen, ..(*finding).clone() })?;
+                let (first_seen, since, seen) = (first.first_seen, first.since, first.seen + 1);
+                memory::look(db, channel, &Finding { first_seen, since, seen, ..(*finding).clone() })?;
             }
             _ => memory::look(db, channel, finding)?,
         }

@@ -105,10 +105,10 @@ impl Words<'_> {
     fn in_a_line(&self, what: What, finding: &Finding) -> String {
         let when = match (what, finding.gone_since) {
             (What::Gone | What::Passed, Some(gone)) => {
-                let lasted = ago(gone - finding.first_seen.max(began(finding)));
+                let lasted = ago(gone - finding.since);
                 format!("gone {}, after {lasted}", show(gone, self.zone))
             }
-            _ => format!("since {}", show(began(finding), self.zone)),
+            _ => format!("since {}", show(finding.since, self.zone)),
         };
         format!("- {}: {} ({when})\n", name(finding), word(finding.outcome))
     }
@@ -125,7 +125,7 @@ impl Words<'_> {
         if finding.provisional {
             say("provisional: it rests on changes that were only predicted".into());
         }
-        let (since, now) = (began(finding), self.content.now);
+        let (since, now) = (finding.since, self.content.now);
         let before = match finding.earlier.len() {
             0 => String::new(),
             1 => ", and once before".into(),
@@ -156,11 +156,6 @@ impl Words<'_> {
         }
         out
     }
-}
-
-/// When the spell that it is in began.
-fn began(finding: &Finding) -> Time {
-    finding.first_seen.max(finding.earlier.last().map_or(finding.first_seen, |(_, end)| *end))
 }
 
 /// `pve3: The resource comes up at boot: drbd@nfs1.target`.
