@@ -11,6 +11,9 @@ use crate::pve::{self, Client, SecondFactor, Trust};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Where a node keeps what runs on the cluster still owe: every node sees it.
+const NODE_STATE: &str = "/etc/pve/priv/converge";
+
 /// Hosts and the ways to them.
 pub struct Ground {
     pub inventory: Inventory,
@@ -42,6 +45,20 @@ impl Ground {
 
     pub fn this_machine() -> Self {
         Self { inventory: Inventory::localhost(), connect: Box::new(ThisMachine) }
+    }
+
+    /// This machine is a node of the cluster: its own `pvesh` is asked, and nobody logs in anywhere.
+    pub fn on_node(mut loaded: Loaded) -> Result<Self, (u8, String)> {
+        let this = crate::host::Local::this_machine("cluster");
+        let (me, found) = link::discover_on_node(&this).map_err(|e| {
+            let help = "this works on a node of Proxmox VE, as root; elsewhere name a cluster with `-i`";
+            (exit::UNREACHABLE, format!("error: {e}\n  = help: {help}"))
+        })?;
+        loaded.on_node(&me);
+        let inventory = loaded.build(Some(&found));
+        let here = |name: &str| -> Box<dyn crate::host::Host> { Box::new(crate::host::Local::this_machine(name)) };
+        let hosts = InventoryHosts::default().on_node(here, NODE_STATE).with_inventory(&inventory);
+        Ok(Self { connect: Box::new(hosts.map_err(|why| (exit::USAGE, format!("error: {why}")))?), inventory })
     }
 
     /// Logs in to the cluster, if there is one, and asks it for its nodes and containers.

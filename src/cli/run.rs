@@ -28,6 +28,9 @@ pub struct Args {
     /// Use the embedded cluster; its state lives in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = ".lab")]
     lab: Option<PathBuf>,
+    /// This machine is a node of the cluster: ask its own API, this node itself, and the others by ssh; no login
+    #[arg(long, conflicts_with = "lab")]
+    on_node: bool,
     /// Only these hosts (a pattern, as in `hosts:`)
     #[arg(short, long, value_name = "PATTERN")]
     limit: Option<String>,
@@ -159,6 +162,11 @@ fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) ->
     let usage = |why: String| (exit::USAGE, format!("error: {why}"));
     if let Some(dir) = &args.lab {
         return Ground::lab(dir).map_err(usage);
+    }
+    if args.on_node {
+        let loaded =
+            super::ground::read(&args.inventory, &args.playbooks, sources).map_err(|faults| (exit::USAGE, faults))?;
+        return Ground::on_node(loaded);
     }
     if args.inventory.is_empty() {
         return Ok(Ground::this_machine());

@@ -64,6 +64,9 @@ enum NodeLink {
     #[default]
     Ssh,
     PveShell,
+    /// The node that the run takes place on.
+    #[serde(skip)]
+    Here,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -290,6 +293,30 @@ fn login(root: &Node, fields: LoginFields, faults: &mut Vec<Fault>) -> Option<Lo
 }
 
 impl Cluster {
+    /// The cluster that the machine belongs to on which the run takes place.
+    pub(super) fn around() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            login: Login::Password { user: "root@pam".into(), password: Source::Prompt, second_factor: None },
+            tls: Tls::System,
+            path: PathBuf::new(),
+            link: NodeLink::Ssh,
+            ssh: Ssh::default(),
+            nodes: BTreeMap::new(),
+            groups: Vec::new(),
+            vars: Vars::new(),
+        }
+    }
+
+    /// Seen from one of its nodes: that one is asked itself, the others by the ssh that nodes have among them.
+    pub(super) fn seen_from(&mut self, me: &str) {
+        self.link = NodeLink::Ssh;
+        for (fields, _) in self.nodes.values_mut() {
+            fields.link = None;
+        }
+        self.nodes.entry(me.to_owned()).or_default().0.link = Some(NodeLink::Here);
+    }
+
     /// Whether some node is, or could be, reached by ssh.
     pub fn may_use_ssh(&self) -> bool {
         let of_node = |(fields, _): &(NodeFields, Vars)| fields.link.unwrap_or(self.link) == NodeLink::Ssh;
@@ -349,6 +376,7 @@ impl Cluster {
         let link = match node.link.unwrap_or(self.link) {
             NodeLink::Ssh => "ssh",
             NodeLink::PveShell => "pve_shell",
+            NodeLink::Here => "local",
         };
         let user = own.user.or_else(|| self.ssh.user.clone()).unwrap_or_else(|| "root".to_owned());
         let said = [

@@ -22,6 +22,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The run takes place on the node `me` of the cluster, and needs no login. What is said of the cluster's hosts,
+    /// groups and variables holds all the same.
+    pub fn on_node(&mut self, me: &str) {
+        self.cluster.get_or_insert_with(Cluster::around).seen_from(me);
+    }
+
     /// `found`: what discovery saw; `None` offline, and then nodes and containers that no file names are not known.
     pub fn build(mut self, found: Option<&cluster::Discovered>) -> Inventory {
         if let Some(cluster) = &self.cluster {

@@ -12,9 +12,16 @@ use std::time::Duration;
 /// The one file the engine keeps on every host: the handlers it owes. For the cluster it lies on the workstation.
 const JOURNAL: &str = "/var/lib/converge/handlers.json";
 
+/// How the API is asked.
+enum Way {
+    Rest(Client),
+    /// Through a node, by its own `pvesh`.
+    Node(Box<dyn Host>),
+}
+
 /// The host `cluster`.
 pub struct ApiHost {
-    client: Client,
+    way: Way,
     name: String,
     journal: PathBuf,
 }
@@ -23,16 +30,25 @@ impl ApiHost {
     /// `state` is a directory of the workstation that keeps what this cluster's runs still owe; it is made when
     /// there is something to keep.
     pub fn new(client: Client, state: &Path) -> Self {
-        Self { client, name: "cluster".into(), journal: state.join("handlers.json") }
+        Self::by(Way::Rest(client), state)
+    }
+
+    /// Asked through a node, where no login is needed.
+    pub fn on_node(node: Box<dyn Host>, state: &Path) -> Self {
+        Self::by(Way::Node(node), state)
+    }
+
+    fn by(way: Way, state: &Path) -> Self {
+        Self { way, name: "cluster".into(), journal: state.join("handlers.json") }
     }
 
     /// A PUT of a container's configuration can answer 500 and be written all the same (a bridge that does not exist),
     /// and a connection can end before the answer. What stands there now tells.
-    fn was_written(&self, method: pve::Method, path: &str, params: &BTreeMap<String, String>) -> bool {
+    fn was_written(client: &Client, method: pve::Method, path: &str, params: &BTreeMap<String, String>) -> bool {
         if method != pve::Method::Put || !(path.contains("/lxc/") && path.ends_with("/config")) {
             return false;
         }
-        let Ok(config) = self.client.get::<&str, &str>(path, []) else { return false };
+        let Ok(config) = client.get::<&str, &str>(path, []) else { return false };
         params.iter().all(|(key, value)| match key.as_str() {
             "digest" => true,
             "delete" => pve::values::list(value).into_iter().all(|gone| config.get(gone).is_none()),
@@ -106,11 +122,24 @@ impl Probe for ApiHost {
     }
 
     fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
-        self.client.get(&get.path, &get.params).map_err(|e| look_error(&e))
+        match &self.way {
+            Way::Rest(client) => client.get(&get.path, &get.params).map_err(|e| look_error(&e)),
+            Way::Node(node) => node.api(get),
+        }
     }
 
     fn api_user(&self) -> Option<String> {
-        Some(self.client.user().to_owned())
+        match &self.way {
+            Way::Rest(client) => Some(client.user().to_owned()),
+            Way::Node(node) => node.api_user(),
+        }
+    }
+
+    fn api_takes_secrets(&self) -> bool {
+        match &self.way {
+            Way::Rest(_) => true,
+            Way::Node(node) => node.api_takes_secrets(),
+        }
     }
 }
 
@@ -118,6 +147,10 @@ impl Host for ApiHost {
     fn perform(&self, step: &Step) -> Result<Output, StepError> {
         match &step.action {
             Action::Api { method, path, params, wait_s } => {
+                let client = match &self.way {
+                    Way::Rest(client) => client,
+                    Way::Node(node) => return node.perform(step),
+                };
                 let method = match method {
                     crate::host::Method::Post => pve::Method::Post,
                     crate::host::Method::Put => pve::Method::Put,
@@ -127,8 +160,11 @@ impl Host for ApiHost {
                     let (what, why) = ("the Proxmox API".to_owned(), with_advice(e.to_string(), &e));
                     if e.is_conflict() { StepError::Overtaken { what, why } } else { StepError::Failed { what, why } }
                 };
-                let answer = match self.client.write(method, path, params) {
-                    Err(error) if error.retry() == pve::Retry::LookFirst && self.was_written(method, path, params) => {
+                let answer = match client.write(method, path, params) {
+                    Err(error)
+                        if error.retry() == pve::Retry::LookFirst
+                            && Self::was_written(client, method, path, params) =>
+                    {
                         return Ok(Output { stderr: error.to_string(), ..Output::default() });
                     }
                     answer => answer.map_err(failed)?,
@@ -137,7 +173,7 @@ impl Host for ApiHost {
                 let mut output = Output::ok(pve::values::text(&answer).unwrap_or_default());
                 if let (Some(upid), Some(seconds)) = (upid, *wait_s)
                     && let TaskEnd::Warnings(lines) =
-                        self.client.follow(&upid, Duration::from_secs(seconds)).map_err(failed)?
+                        client.follow(&upid, Duration::from_secs(seconds)).map_err(failed)?
                 {
                     output.stderr = lines.join("\n");
                 }

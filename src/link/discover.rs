@@ -1,5 +1,6 @@
 //! Which nodes and containers a cluster has, as its API tells.
 
+use crate::host::{ApiGet, LookError, Probe};
 use crate::inventory::cluster::{Container, Discovered};
 use crate::pve::{Client, Error, values};
 use serde_json::Value as Json;
@@ -9,6 +10,20 @@ pub fn discover(client: &Client) -> Result<Discovered, Error> {
     let status = client.get::<&str, &str>("/cluster/status", [])?;
     let resources = client.get("/cluster/resources", [("type", "vm")])?;
     Ok(Discovered { nodes: nodes(&status), containers: containers(&resources) })
+}
+
+/// The same, asked through a node; and the node's own name.
+///
+/// # Errors
+/// Also where this is no node of Proxmox.
+pub fn discover_on_node(node: &dyn Probe) -> Result<(String, Discovered), LookError> {
+    let status = node.api(&ApiGet::new("/cluster/status"))?;
+    let local = status.as_array().into_iter().flatten().find(|e| e["type"] == "node" && values::truthy(e.get("local")));
+    let Some(me) = local.and_then(|entry| values::text(&entry["name"])) else {
+        return Err(LookError::cannot_tell("pvesh get /cluster/status", "it does not say which node this is"));
+    };
+    let resources = node.api(&ApiGet::new("/cluster/resources").param("type", "vm"))?;
+    Ok((me, Discovered { nodes: nodes(&status), containers: containers(&resources) }))
 }
 
 /// A standalone node has no entry of type `cluster`, but is there as a node.

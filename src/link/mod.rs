@@ -15,7 +15,7 @@ mod real;
 mod ssh;
 
 pub use api::ApiHost;
-pub use discover::discover;
+pub use discover::{discover, discover_on_node};
 pub use in_process::{FutureHost, ThisMachine, in_process};
 pub use lab::LabHosts;
 pub use real::InventoryHosts;

@@ -4,16 +4,22 @@ use super::lock::{Held, LockError};
 use super::reach::{Reach, Way};
 use super::{ApiHost, Connect, Link, LinkError, in_process, lock, pct, pve_shell, ssh};
 use crate::event::Mode;
-use crate::host::Local;
+use crate::host::{Host, Local};
 use crate::inventory::{Inventory, Vars};
 use crate::pve::Client;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// This machine, under a name.
+type Here = Arc<dyn Fn(&str) -> Box<dyn Host> + Send + Sync>;
 
 /// Knows the way to every host of an inventory.
 #[derive(Default)]
 pub struct InventoryHosts {
     cluster: Option<(Client, PathBuf)>,
+    /// This machine is a node of the cluster, and asked in place of a login.
+    here: Option<(Here, PathBuf)>,
     reach: BTreeMap<String, Reach>,
     nodes: Vec<String>,
     /// Variable `converge_agent_dir` of containers.
@@ -28,12 +34,25 @@ impl InventoryHosts {
         self
     }
 
+    /// The cluster is asked through this machine, which is one of its nodes. `here`: this machine, by its name in the
+    /// cluster. `state` keeps what this cluster's runs still owe.
+    pub fn on_node(
+        mut self,
+        here: impl Fn(&str) -> Box<dyn Host> + Send + Sync + 'static,
+        state: impl Into<PathBuf>,
+    ) -> Self {
+        self.here = Some((Arc::new(here), state.into()));
+        self
+    }
+
     /// What is said of how hosts are reached must make sense for every host, before one is asked.
     pub fn with_inventory(mut self, inventory: &Inventory) -> Result<Self, String> {
         for host in inventory.hosts.iter().filter(|h| *h != "cluster") {
             self.reach.insert(host.clone(), Reach::of(host, inventory.vars(host))?);
         }
         self.nodes = inventory.groups.get("nodes").cloned().unwrap_or_default();
+        // This machine is asked first: it is there.
+        self.nodes.sort_by_key(|name| self.reach.get(name).is_none_or(|reach| reach.way != Way::Local));
         let folder = |vars: &Vars| vars.get("converge_agent_dir").and_then(|node| node.as_str()).map(str::to_owned);
         let containers = inventory.host_vars.iter().filter(|(name, _)| Inventory::is_container(name));
         self.inside = containers.filter_map(|(name, vars)| Some((name.clone(), folder(vars)?))).collect();
@@ -82,8 +101,11 @@ impl InventoryHosts {
         match &reach.way {
             Way::Ssh(target) => ssh::connect(host, mode, target, folder, &words),
             Way::Local if words.is_empty() => {
-                let name = host.to_owned();
-                in_process(host, mode, move || Box::new(Local::this_machine(name)))
+                let (name, here) = (host.to_owned(), self.here.as_ref().map(|(here, _)| here.clone()));
+                in_process(host, mode, move || match here {
+                    Some(here) => here(&name),
+                    None => Box::new(Local::this_machine(name)),
+                })
             }
             Way::Local => ssh::local(host, mode, folder, &words),
             Way::PveShell(endpoint) => match &self.cluster {
@@ -94,6 +116,10 @@ impl InventoryHosts {
     }
 
     fn cluster(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
+        if let Some((here, state)) = &self.here {
+            let (here, state, name) = (here.clone(), state.clone(), host.to_owned());
+            return in_process(host, mode, move || Box::new(ApiHost::on_node(here(&name), &state)));
+        }
         let Some((client, state)) = &self.cluster else {
             let why = "the inventory has no Proxmox cluster; a cluster.yml names one".to_owned();
             return Err(LinkError::Lost { host: host.to_owned(), why });
