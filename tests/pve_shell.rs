@@ -1,21 +1,80 @@
-//! Links through a node's REST shell: a real PTY with a noisy login shell behind termproxy's protocol; no SSH anywhere.
+//! Links through a node's REST shell, no SSH anywhere, on two grounds: a real PTY with a noisy login shell behind
+//! termproxy's protocol, and the lab's API with a whole cluster behind it.
 
+#[path = "support/relay.rs"]
+mod relay;
 #[path = "support/sshd.rs"]
 mod sshd;
 #[path = "support/termproxy.rs"]
 mod termproxy;
 
+use converge::host::Probe as _;
+use converge::lab::Lab;
+use relay::{Line, Relay};
 use sshd::said;
+use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PASSWORD: &str = "{ user: root@pam, password: { env: PW } }";
+
+enum Ground {
+    Shell(termproxy::Node),
+    Lab(Lab, Served),
+}
+
+/// `converge lab serve`: another process, as it would be another machine.
+struct Served {
+    process: Child,
+    /// Address and fingerprint by node.
+    nodes: BTreeMap<String, (String, String)>,
+    password: String,
+}
+
+impl Served {
+    fn new(dir: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
+        command.args(["lab", "serve", "--port", "0", "--dir"]).arg(dir).env("CONVERGE_AGENT", sshd::agent());
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut nodes = BTreeMap::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                [node, url, "SHA-256", print] => {
+                    let address = url.trim_start_matches("https://").trim_end_matches("/api2/json");
+                    nodes.insert(node.to_owned(), (address.to_owned(), print.to_owned()));
+                }
+                ["CA", _] => break,
+                _ => {}
+            }
+        }
+        let secrets = fs::read_to_string(dir.join("api-secrets.json")).unwrap();
+        let secrets: serde_json::Value = serde_json::from_str(&secrets).unwrap();
+        Self { process, nodes, password: secrets["root_password"].as_str().unwrap().to_owned() }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
 
 struct Bed {
     dir: tempfile::TempDir,
-    node: termproxy::Node,
+    ground: Ground,
+    /// The first node is reached through it.
+    relay: Relay,
 }
 
 impl Bed {
-    fn new() -> Option<Self> {
+    /// A real shell on this machine, as noisy as they come; `None`, with a word, where it lacks the programs.
+    fn shell() -> Option<Self> {
         for name in ["script", "bash", "stty"] {
             if sshd::program(name).is_none() {
                 eprintln!("skipped: no {name}");
@@ -25,28 +84,124 @@ impl Bed {
         let dir = tempfile::tempdir().unwrap();
         let noise = "printf '\\033[2J\\033[1;31mWelcome\\033[0m to the machine\\r\\n@boot nonsense\\n@converge:\\n'\n\
                      echo 'Last login: today'\nPS1='\\[\\e]0;title\\a\\]\\[\\e[1;32m\\]\\u@\\h\\[\\e[0m\\]:\\w\\$ '\nset -o vi\n\
-                     PROMPT_COMMAND='echo busy prompt'\n";
+                     PROMPT_COMMAND='echo busy prompt'\nPATH=$HOME/bin:$PATH\n";
         fs::write(dir.path().join(".bash_profile"), noise).unwrap();
         let node = termproxy::serve(dir.path().to_owned(), dir.path().join("ended"));
-        Some(Self { dir, node })
+        let relay = Relay::to(node.port, Line::default());
+        Some(Self { dir, ground: Ground::Shell(node), relay })
+    }
+
+    fn lab() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Served::new(&dir.path().join("lab"));
+        let lab = Lab::open(dir.path().join("lab")).unwrap();
+        let port = server.nodes["pve1"].0.rsplit(':').next().unwrap().parse().unwrap();
+        Self { dir, ground: Ground::Lab(lab, server), relay: Relay::to(port, Line::default()) }
+    }
+
+    /// Every ground there is here.
+    fn both() -> impl Iterator<Item = Self> {
+        Self::shell().into_iter().chain(std::iter::once_with(Self::lab))
+    }
+
+    fn node(&self) -> &str {
+        match self.ground {
+            Ground::Shell(_) => "one",
+            Ground::Lab(..) => "pve1",
+        }
+    }
+
+    /// Where the playbook may write on the node.
+    fn folder(&self) -> String {
+        match self.ground {
+            Ground::Shell(_) => self.dir.path().display().to_string(),
+            Ground::Lab(..) => "/root".into(),
+        }
+    }
+
+    /// A file of the node, or of a container.
+    fn read_at(&self, host: &str, path: &str) -> Option<String> {
+        let bytes = match (&self.ground, host.strip_prefix("ct:")) {
+            (Ground::Shell(_), _) => fs::read(path).ok(),
+            (Ground::Lab(lab, _), None) => lab.node(host).unwrap().read(Path::new(path)).unwrap(),
+            (Ground::Lab(lab, _), Some(vmid)) => lab.container(vmid.parse().unwrap()).read(Path::new(path)).unwrap(),
+        };
+        bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        self.read_at(self.node(), &format!("{}/{name}", self.folder()))
+    }
+
+    fn agents(&self) -> usize {
+        match &self.ground {
+            Ground::Shell(_) => fs::read_dir(self.dir.path().join("agent")).unwrap().count(),
+            Ground::Lab(lab, _) => {
+                lab.node("pve1").unwrap().list(Path::new("/var/lib/converge/agent")).unwrap().unwrap().len()
+            }
+        }
     }
 
     fn cluster(&self, login: &str) {
+        let (nodes, pins, vars) = match &self.ground {
+            Ground::Shell(node) => (
+                format!("  one: {{ endpoint: '127.0.0.1:{}' }}\n", self.relay.port),
+                format!("'{}'", node.fingerprint),
+                format!("vars: {{ converge_agent_dir: {}/agent }}\n", self.dir.path().display()),
+            ),
+            Ground::Lab(_, server) => {
+                let address = |name: &str, direct: &str| match name {
+                    "pve1" => format!("127.0.0.1:{}", self.relay.port),
+                    _ => direct.to_owned(),
+                };
+                let nodes = server.nodes.iter();
+                let nodes = nodes.map(|(name, (at, _))| format!("  {name}: {{ endpoint: '{}' }}\n", address(name, at)));
+                let pins: Vec<String> = server.nodes.values().map(|(_, print)| format!("'{print}'")).collect();
+                (nodes.collect(), pins.join(", "), String::new())
+            }
+        };
         let text = format!(
-            "endpoints: ['127.0.0.1:{0}']\nlogin: {login}\ntls: {{ fingerprints: ['{1}'] }}\nlink: pve_shell\n\
-             nodes:\n  one: {{ endpoint: '127.0.0.1:{0}' }}\nvars: {{ converge_agent_dir: {2}/agent }}\n",
-            self.node.port,
-            self.node.fingerprint,
-            self.dir.path().display()
+            "endpoints: ['127.0.0.1:{}']\nlogin: {login}\ntls: {{ fingerprints: [{pins}] }}\nlink: pve_shell\nnodes:\n{nodes}{vars}",
+            self.relay.port
         );
         fs::write(self.dir.path().join("cluster.yml"), text).unwrap();
     }
 
-    fn run(&self, words: &[&str]) -> Output {
+    fn playbook(&self, name: &str, text: &str) {
+        let text = text.replace("NODE", self.node()).replace("DIR", &self.folder());
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    fn password(&self) -> &str {
+        match &self.ground {
+            Ground::Shell(_) => "secret",
+            Ground::Lab(_, server) => &server.password,
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
         command.args(words).current_dir(self.dir.path()).env_clear().env("HOME", self.dir.path());
-        command.env("PW", "secret").env("PATH", std::env::var_os("PATH").unwrap()).env("CONVERGE_AGENT", sshd::agent());
-        command.output().unwrap()
+        command.env("PW", self.password()).env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("CONVERGE_AGENT", sshd::agent());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn start(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Waits until the run has made this file on the node.
+    fn until(&self, name: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.read(name).is_none() {
+            assert!(Instant::now() < until, "{name} was never made");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn ended(&self) -> String {
@@ -54,32 +209,146 @@ impl Bed {
     }
 }
 
+const SITE: &str = "
+- hosts: NODE
+  tasks:
+    - name: a file
+      copy: { dest: 'DIR/made', content: \"one\\ttwo ^C\\x03 \\xe4\\n\" }
+    - name: a program
+      command: echo through
+      register: said
+    - assert: { that: \"said.stdout == 'through'\" }
+";
+
 #[test]
 fn a_noisy_login_shell_becomes_a_link() {
-    let Some(bed) = Bed::new() else { return };
-    bed.cluster("{ user: root@pam, password: { env: PW } }");
-    let text = "- hosts: nodes\n  tasks:\n    - name: a file\n      copy: { dest: 'DIR/made', content: \"one\\ttwo ^C\\x03 \\xe4\\n\" }\n    - name: a program\n      command: echo through\n      register: said\n    - assert: { that: \"said.stdout == 'through'\" }\n";
-    fs::write(bed.dir.path().join("site.yml"), text.replace("DIR", &bed.dir.path().display().to_string())).unwrap();
-    let applied = bed.run(&["apply", "site.yml", "-i", "cluster.yml"]);
-    assert_eq!(applied.status.code(), Some(0), "{}\n{}", said(&applied), bed.ended());
-    assert_eq!(fs::read_to_string(bed.dir.path().join("made")).unwrap(), "one\ttwo ^C\u{3} \u{e4}\n");
-    let agents = || fs::read_dir(bed.dir.path().join("agent")).unwrap().count();
-    assert_eq!(agents(), 1);
-    let again = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
-    assert!(matches!(again.status.code(), Some(0 | 3)), "{}", said(&again));
-    assert!(said(&again).contains("one"), "{}", said(&again));
-    assert_eq!(agents(), 1);
-    for output in [&applied, &again] {
-        assert!(!said(output).contains("secret") && !said(output).contains("PVEVNC"), "{}", said(output));
+    for bed in Bed::both() {
+        bed.cluster(PASSWORD);
+        bed.playbook("site.yml", SITE);
+        let applied = bed.run(&["apply", "site.yml", "-i", "cluster.yml"]);
+        assert_eq!(applied.status.code(), Some(0), "{}\n{}", said(&applied), bed.ended());
+        assert_eq!(bed.read("made").unwrap(), "one\ttwo ^C\u{3} \u{e4}\n");
+        assert_eq!(bed.agents(), 1);
+        let again = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+        assert!(matches!(again.status.code(), Some(0 | 3)), "{}", said(&again));
+        assert!(said(&again).contains(bed.node()), "{}", said(&again));
+        assert_eq!(bed.agents(), 1);
+        for output in [&applied, &again] {
+            assert!(!said(output).contains(bed.password()) && !said(output).contains("PVEVNC"), "{}", said(output));
+        }
     }
 }
 
 #[test]
-fn a_token_gets_no_shell_and_is_told_why() {
-    let Some(bed) = Bed::new() else { return };
-    bed.cluster("{ token: root@pam!x, secret: { env: PW } }");
-    fs::write(bed.dir.path().join("site.yml"), "- hosts: nodes\n  tasks: [{ command: id }]\n").unwrap();
+fn a_token_gets_no_shell_and_a_wrong_password_no_ticket() {
+    for bed in Bed::both() {
+        bed.playbook("site.yml", "- hosts: NODE\n  tasks: [{ command: id }]\n");
+        if let Ground::Shell(_) = bed.ground {
+            bed.cluster("{ token: root@pam!x, secret: { env: PW } }");
+            let checked = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+            assert_eq!(checked.status.code(), Some(4), "{}", said(&checked));
+            assert!(said(&checked).contains("needs the password login of root@pam"), "{}", said(&checked));
+        } else {
+            bed.cluster("{ user: root@pam, password: { command: [echo, wrong] } }");
+            let checked = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+            assert_eq!(checked.status.code(), Some(4), "{}", said(&checked));
+            assert!(said(&checked).contains("login of root@pam") && said(&checked).contains("refused"));
+        }
+    }
+}
+
+#[test]
+fn a_websocket_that_is_cut_in_a_task_loses_the_node_and_the_next_run_goes_on() {
+    for bed in Bed::both() {
+        bed.cluster(PASSWORD);
+        let text = "
+- hosts: NODE
+  tasks:
+    - { name: before, copy: { dest: DIR/before, content: x } }
+    - { name: work, pause: { seconds: 4 } }
+    - { name: after, copy: { dest: DIR/after, content: x } }
+";
+        bed.playbook("site.yml", text);
+        let running = bed.start(&["apply", "site.yml", "-i", "cluster.yml"]);
+        bed.until("before");
+        std::thread::sleep(Duration::from_millis(500));
+        bed.relay.cut();
+        let output = running.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        assert!(said(&output).contains("the connection was closed"), "{}", said(&output));
+        assert_eq!(bed.read("after"), None);
+        let again = bed.run(&["apply", "site.yml", "-i", "cluster.yml"]);
+        assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+        assert_eq!(bed.read("after").as_deref(), Some("x"));
+    }
+}
+
+#[test]
+fn a_container_is_entered_through_the_terminal_of_its_node() {
+    let Some(bed) = Bed::shell() else { return };
+    bed.cluster(PASSWORD);
+    let dir = bed.folder();
+    fs::create_dir(bed.dir.path().join("bin")).unwrap();
+    // With a terminal of its own, as the real one gives where its input is a terminal.
+    let pct = bed.dir.path().join("bin/pct");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1 $2 $3\" = 'exec 101 --' ] || exit 9\nshift 3\n\
+         if [ -e {dir}/stopped ]; then echo \"container '101' not running!\" >&2; exit 255; fi\n\
+         echo entered >> {dir}/entered\nif [ -t 0 ]; then stty sane; fi\nexec \"$@\"\n"
+    );
+    fs::write(&pct, text).unwrap();
+    fs::set_permissions(&pct, PermissionsExt::from_mode(0o755)).unwrap();
+    bed.playbook("site.yml", "- hosts: ct:101\n  tasks:\n    - copy: { dest: DIR/inside, content: \"a\\x03b\\n\" }\n");
+    let applied = bed.run(&["apply", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(applied.status.code(), Some(0), "{}\n{}", said(&applied), bed.ended());
+    assert_eq!(bed.read("inside").unwrap(), "a\u{3}b\n");
+    assert_eq!(bed.read("entered").as_deref(), Some("entered\n"));
+    fs::write(bed.dir.path().join("stopped"), "").unwrap();
     let checked = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
     assert_eq!(checked.status.code(), Some(4), "{}", said(&checked));
-    assert!(said(&checked).contains("needs the password login of root@pam"), "{}", said(&checked));
+    assert!(said(&checked).contains("container 101 is stopped on one"), "{}", said(&checked));
+}
+
+#[test]
+fn the_reference_system_is_built_over_the_api_alone() {
+    let bed = Bed::lab();
+    bed.cluster(PASSWORD);
+    let site = concat!(env!("CARGO_MANIFEST_DIR"), "/playbooks/drbd-nfs.yml");
+    let applied = bed.run(&["apply", site, "-i", "cluster.yml"]);
+    assert_eq!(applied.status.code(), Some(0), "{}", said(&applied));
+    let again = bed.run(&["apply", site, "-i", "cluster.yml"]);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(said(&again).contains("nothing changed on 5 hosts"), "{}", said(&again));
+    // Into the container, by the terminal of whichever node runs it.
+    assert!(bed.read_at("ct:101", "/etc/exports").is_some_and(|text| text.contains("/data")));
+    // And the same as what pipes build.
+    let lab = format!("--lab={}", bed.dir.path().join("lab").display());
+    let beside = bed.run(&["check", site, &lab]);
+    assert_eq!(beside.status.code(), Some(0), "{}", said(&beside));
+}
+
+#[test]
+fn a_ticket_that_expires_in_a_run_is_renewed() {
+    let bed = Bed::lab();
+    let Ground::Lab(lab, _) = &bed.ground else { unreachable!() };
+    bed.cluster(PASSWORD);
+    let text = "
+- hosts: pve1
+  tasks:
+    - { name: before, copy: { dest: /root/before, content: x } }
+    - { name: work, pause: { seconds: 3 } }
+- hosts: pve2
+  tasks:
+    - { name: elsewhere, copy: { dest: /root/elsewhere, content: x } }
+- hosts: cluster
+  tasks:
+    - { name: over REST, pve_storage: { storage: share, type: dir, path: /srv/share, content: [iso] } }
+";
+    bed.playbook("site.yml", text);
+    let running = bed.start(&["apply", "site.yml", "-i", "cluster.yml"]);
+    bed.until("before");
+    lab.with(|world| *world.clock_ahead_ms += 3 * 3600 * 1000).unwrap();
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(bed.read_at("pve2", "/root/elsewhere").as_deref(), Some("x"));
 }

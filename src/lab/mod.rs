@@ -19,6 +19,8 @@ mod lines;
 mod node;
 pub mod power;
 mod report;
+pub mod terminal;
+mod turn;
 mod virtual_files;
 pub mod world;
 
@@ -29,4 +31,5 @@ pub use container::LabContainer;
 pub use handle::{Lab, LabError};
 pub use node::LabNode;
 pub use report::{ContainerStatus, LabStatus, NodeStatus};
+pub use turn::Turn;
 pub use world::{Flavour, Place, World};

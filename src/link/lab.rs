@@ -89,33 +89,11 @@ impl Connect for LabHosts {
     }
 
     fn lock(&self, owner: &str, take_over: bool, _tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
-        match self.take(owner, take_over) {
-            Ok(Ok(file)) => Ok(Some(Box::new(file))),
+        match self.lab.take_turn(owner, take_over) {
+            Ok(Ok(turn)) => Ok(Some(Box::new(turn))),
             Ok(Err(owner)) => Err(LockError::Busy(lock::busy(&owner))),
             Err(error) => Err(LockError::Unknown(error.to_string())),
         }
-    }
-}
-
-/// The lab's lock: a file of its folder, locked for as long as the process lives.
-impl LabHosts {
-    fn take(&self, owner: &str, take_over: bool) -> std::io::Result<Result<std::fs::File, String>> {
-        use rustix::fs::{FlockOperation, flock};
-        use std::io::{Read, Write};
-        let path = self.lab.dir().join("apply-owner");
-        if take_over {
-            // Whoever has the old file goes on holding what nobody looks at any more.
-            let _ = std::fs::remove_file(&path);
-        }
-        let mut file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut owner = String::new();
-            file.read_to_string(&mut owner)?;
-            return Ok(Err(owner));
-        }
-        file.set_len(0)?;
-        file.write_all(owner.as_bytes())?;
-        Ok(Ok(file))
     }
 }
 

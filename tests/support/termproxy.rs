@@ -75,7 +75,7 @@ async fn connection(
     let data = match path.split('?').next().unwrap_or_default().trim_start_matches("/api2/json") {
         "/access/ticket" => r#"{"username":"root@pam","ticket":"PVE:root@pam:X","CSRFPreventionToken":"C"}"#,
         "/cluster/status" => r#"[{"type":"node","name":"one","ip":"127.0.0.1","online":1}]"#,
-        "/cluster/resources" => "[]",
+        "/cluster/resources" => r#"[{"type":"lxc","vmid":101,"node":"one","status":"running","name":"inside"}]"#,
         "/nodes/one/termproxy" => r#"{"user":"root@pam","ticket":"PVEVNC:T+/=","port":"5900","upid":"UPID:one:1:"}"#,
         "/nodes/one/vncwebsocket" => {
             let right = path.contains("port=5900") && path.contains("vncticket=PVEVNC%3AT%2B%2F%3D");
@@ -168,7 +168,7 @@ async fn terminal(
         .args(["-q", "-f", "-c", "exec bash --login -i", "/dev/null"])
         .env_clear()
         .env("HOME", &home)
-        .env("PATH", std::env::var("PATH").unwrap())
+        .env("PATH", format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap()))
         .env("TERM", "xterm-256color")
         .env("SHELL", "/bin/bash")
         .stdin(Stdio::piped())

@@ -26,6 +26,7 @@ impl std::fmt::Debug for Secrets {
 /// Seconds a ticket lives, and how far in the future one may be dated.
 const TICKET_LIFE_S: i64 = 2 * 3600;
 const TICKET_AHEAD_S: i64 = 300;
+const TERMINAL_TICKET_LIFE_S: i64 = 40;
 
 impl Secrets {
     /// Keyed twice, so that knowing one signature does not allow extending the text.
@@ -52,6 +53,21 @@ impl Secrets {
         let (user, time) = plain.strip_prefix("PVE:")?.rsplit_once(':')?;
         let age = now_s - i64::from_str_radix(time, 16).ok()?;
         (-TICKET_AHEAD_S..TICKET_LIFE_S).contains(&age).then(|| user.to_string())
+    }
+
+    /// A ticket for one terminal: bound to the user, the node's path and the port.
+    pub fn terminal_ticket(&self, user: &str, path: &str, port: u16, now_s: i64) -> String {
+        let plain = format!("PVEVNC:{now_s:08X}");
+        format!("{plain}::{}", self.sign(&format!("{plain}:{user}:{path}:{port}")))
+    }
+
+    pub fn is_terminal_ticket(&self, ticket: &str, user: &str, path: &str, port: u16, now_s: i64) -> bool {
+        let made = ticket.strip_prefix("PVEVNC:").and_then(|rest| rest.split_once("::"));
+        let made = made.and_then(|(time, _)| i64::from_str_radix(time, 16).ok());
+        made.is_some_and(|made| {
+            (-20..TERMINAL_TICKET_LIFE_S).contains(&(now_s - made))
+                && self.terminal_ticket(user, path, port, made) == ticket
+        })
     }
 
     fn verify_csrf(&self, token: &str, user: &str, now_s: i64) -> bool {

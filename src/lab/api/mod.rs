@@ -26,8 +26,10 @@ pub mod site;
 mod state;
 mod storage;
 mod tasks;
+mod terminal;
 mod tls;
 mod verify;
+mod websocket;
 
 #[cfg(test)]
 mod tests;

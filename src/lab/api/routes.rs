@@ -2,7 +2,7 @@
 //! A route stands here and in the schema, or it is answered 501.
 
 use super::call::{Call, Outcome};
-use super::{access, cluster, content, ha, lxc, nodes, storage, tasks};
+use super::{access, cluster, content, ha, lxc, nodes, storage, tasks, terminal};
 
 pub type Handler = fn(&mut Call) -> Outcome;
 
@@ -51,6 +51,8 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("GET /nodes/{node}/services/{service}/state", nodes::service_state),
     ("GET /nodes/{node}/apt/versions", nodes::packages),
     ("GET /nodes/{node}/certificates/info", nodes::certificates),
+    ("POST /nodes/{node}/termproxy", terminal::termproxy),
+    ("GET /nodes/{node}/vncwebsocket", terminal::vncwebsocket),
     ("GET /nodes/{node}/qemu", nodes::no_virtual_machines),
     ("GET /nodes/{node}/lxc", lxc::status::list),
     ("POST /nodes/{node}/lxc", lxc::create::create),

@@ -3,11 +3,12 @@
 
 use super::auth::{Secrets, random};
 use super::request::{Reply, Request};
-use super::{bridge, dispatch, state, tls};
+use super::{bridge, dispatch, state, terminal, tls, websocket};
 use crate::lab::{Lab, LabError, base};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::ext::ReasonPhrase;
+use hyper::header::HeaderValue;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
 use std::io;
@@ -189,7 +190,7 @@ impl Port {
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE);
-        if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        if let Err(error) = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
             tracing::debug!("the lab's API: {error}");
         }
     }
@@ -198,7 +199,49 @@ impl Port {
     async fn respond(self, request: hyper::Request<Incoming>) -> Option<hyper::Response<Full<Bytes>>> {
         let port = self.clone();
         let on = tokio::task::spawn_blocking(move || port.is_on()).await.unwrap_or(false);
-        if on { Some(self.answer(request).await) } else { None }
+        let websocket = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().to_vec());
+        match (on, websocket) {
+            (false, _) => None,
+            (true, None) => Some(self.answer(request).await),
+            (true, Some(key)) => self.upgrade(request, &String::from_utf8_lossy(&key)).await,
+        }
+    }
+
+    /// A terminal's WebSocket. `None` hangs up: nobody waits at that port (any more).
+    async fn upgrade(self, mut request: hyper::Request<Incoming>, key: &str) -> Option<hyper::Response<Full<Bytes>>> {
+        let upgraded = hyper::upgrade::on(&mut request);
+        let wants_binary = request.headers().contains_key("sec-websocket-protocol");
+        let path = request.uri().path().to_owned();
+        let port = super::request::decode_form(request.uri().query().unwrap_or_default()).remove("port");
+        let reply = self.clone().answer(request).await;
+        if reply.status() != hyper::StatusCode::OK {
+            return Some(reply);
+        }
+        let node = path.strip_prefix("/api2/json/nodes/")?.strip_suffix("/vncwebsocket")?.to_owned();
+        let (lab, port) = (self.lab.clone(), port?.parse().ok()?);
+        let taken = tokio::task::spawn_blocking(move || {
+            lab.with(|world| {
+                bridge::within(world, lab.files(), |cluster, site, _| {
+                    terminal::take(cluster, &node, port, site.now_ms())
+                })
+            })
+        });
+        let at = taken.await.ok()?.ok()??;
+        tokio::spawn(async move {
+            if let Ok(stream) = upgraded.await {
+                websocket::serve(TokioIo::new(stream), self.lab, self.secrets, at).await;
+            }
+        });
+        let mut response = hyper::Response::new(Full::default());
+        *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert("upgrade", HeaderValue::from_static("websocket"));
+        headers.insert("connection", HeaderValue::from_static("upgrade"));
+        headers.insert("sec-websocket-accept", HeaderValue::from_str(&websocket::accept(key)).ok()?);
+        if wants_binary {
+            headers.insert("sec-websocket-protocol", HeaderValue::from_static("binary"));
+        }
+        Some(response)
     }
 
     async fn answer(self, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
@@ -245,10 +288,10 @@ fn render(reply: &Reply) -> hyper::Response<Full<Bytes>> {
     *response.status_mut() = hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::IM_A_TEAPOT);
     let headers = response.headers_mut();
     if reply.body.is_some() {
-        headers.insert("content-type", hyper::header::HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert("content-type", HeaderValue::from_static("application/json;charset=UTF-8"));
     }
     if reply.status >= 400 {
-        headers.insert("connection", hyper::header::HeaderValue::from_static("close"));
+        headers.insert("connection", HeaderValue::from_static("close"));
     }
     // A phrase is one line of visible characters; others are left out as on the real wire.
     let phrase: Vec<u8> = reply.reason.bytes().filter(|byte| *byte >= 0x20 && *byte != 0x7f).collect();

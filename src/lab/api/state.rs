@@ -23,6 +23,19 @@ pub struct Cluster {
     pub ha: ManagerState,
     /// Every hookscript call: what was called, where, in which phase.
     pub hook_calls: Vec<HookCall>,
+    /// Terminals that wait for their client.
+    pub terminals: Vec<Waiting>,
+}
+
+/// A termproxy that was started and not been connected to yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub port: u16,
+    pub node: String,
+    /// `user@realm` or `user@realm!token`, as the first line has to say.
+    pub user: String,
+    pub upid: String,
+    pub since_ms: i64,
 }
 
 impl Default for Cluster {
@@ -38,6 +51,7 @@ impl Default for Cluster {
             task_ms: 200,
             ha: ManagerState::default(),
             hook_calls: Vec::new(),
+            terminals: Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ enum Token {
 /// # Errors
 /// What is wrong with it.
 pub fn words(line: &str) -> Result<Vec<String>, String> {
-    tokens(line, &|name| Err(format!("the variable {name}")))?
+    tokens(line, &|hole| Err(hole.refused()))?
         .into_iter()
         .map(|t| match t {
             Token::Word(word) => Ok(word),
@@ -25,7 +25,68 @@ pub fn words(line: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-fn tokens(line: &str, variable: &dyn Fn(&str) -> Result<String, String>) -> Result<Vec<Token>, String> {
+/// What a word leaves to be filled in.
+#[derive(Debug, Clone, Copy)]
+pub enum Hole<'a> {
+    Variable(&'a str),
+    /// The text between `$(` and `)`.
+    Command(&'a str),
+}
+
+impl Hole<'_> {
+    fn refused(self) -> String {
+        match self {
+            Self::Variable(name) => format!("the variable {name}"),
+            Self::Command(_) => "command substitution".into(),
+        }
+    }
+}
+
+type Fill<'a> = &'a dyn Fn(Hole<'_>) -> Result<String, String>;
+
+/// One command of a list, in words and as it would be typed again.
+pub struct Piece {
+    /// Without redirections.
+    pub pipeline: Vec<Vec<String>>,
+    pub text: String,
+}
+
+/// The commands of a line that are separated by `;`. A line with `&&` or `||` has none that stand alone.
+///
+/// # Errors
+/// What is not understood.
+pub fn pieces(line: &str, fill: Fill<'_>) -> Result<Vec<Piece>, String> {
+    let list = tokens(line, fill)?;
+    let mut found = Vec::new();
+    for (segment, next) in segments(&list) {
+        if next != ";" {
+            return Err(format!("the operator {next}"));
+        }
+        if segment.is_empty() {
+            continue;
+        }
+        let mut pipeline = vec![Vec::new()];
+        let mut text = Vec::new();
+        for token in segment {
+            match token {
+                Token::Word(word) => {
+                    pipeline.last_mut().expect("never empty").push(word.clone());
+                    text.push(format!("'{}'", word.replace('\'', r"'\''")));
+                }
+                Token::Operator(op) => {
+                    if op == "|" {
+                        pipeline.push(Vec::new());
+                    }
+                    text.push(op.clone());
+                }
+            }
+        }
+        found.push(Piece { pipeline, text: text.join(" ") });
+    }
+    Ok(found)
+}
+
+fn tokens(line: &str, variable: Fill<'_>) -> Result<Vec<Token>, String> {
     let mut list = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.chars().peekable();
@@ -123,12 +184,14 @@ fn tokens(line: &str, variable: &dyn Fn(&str) -> Result<String, String>) -> Resu
     Ok(list)
 }
 
-fn expand(
-    chars: &mut std::iter::Peekable<std::str::Chars>,
-    variable: &dyn Fn(&str) -> Result<String, String>,
-) -> Result<String, String> {
+fn expand(chars: &mut std::iter::Peekable<std::str::Chars>, fill: Fill<'_>) -> Result<String, String> {
+    let variable = |name: &str| fill(Hole::Variable(name));
     match chars.peek() {
-        Some('(') => Err("command substitution".into()),
+        Some('(') => {
+            chars.next();
+            let text: String = chars.by_ref().take_while(|c| *c != ')').collect();
+            fill(Hole::Command(&text))
+        }
         Some('{') => {
             chars.next();
             let name: String = chars.by_ref().take_while(|c| *c != '}').collect();
@@ -168,11 +231,12 @@ pub fn run_script(ctx: &mut Ctx, script: &str, stdin: Option<&[u8]>, stop_at_fai
     let refused = |what: String| Output::failed(125, format!("sh: the lab's shell does not simulate {what}\n"));
     let env = ctx.env.clone();
     let place_name = ctx.view().text("/etc/hostname").unwrap_or_default().trim().to_owned();
-    let variable = move |name: &str| match name {
-        "HOSTNAME" => Ok(place_name.clone()),
-        "HOME" => Ok("/root".into()),
-        "?" => Err("$?".into()),
-        name => env.get(name).cloned().map_or_else(|| Ok(String::new()), Ok),
+    let variable = move |hole: Hole<'_>| match hole {
+        Hole::Variable("HOSTNAME") => Ok(place_name.clone()),
+        Hole::Variable("HOME") => Ok("/root".into()),
+        Hole::Variable("?") => Err("$?".into()),
+        Hole::Variable(name) => env.get(name).cloned().map_or_else(|| Ok(String::new()), Ok),
+        Hole::Command(_) => Err(hole.refused()),
     };
     let list = match tokens(script, &variable) {
         Ok(list) => list,

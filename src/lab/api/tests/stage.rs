@@ -1,6 +1,6 @@
 //! A lab in a temporary directory, asked without a socket between.
 
-use crate::lab::api::{Reply, Request, Secrets, bridge, dispatch};
+use crate::lab::api::{Reply, Request, Secrets, bridge, dispatch, terminal};
 use crate::lab::world::{Flavour, World};
 use crate::lab::{Lab, device};
 use serde_json::Value;
@@ -41,6 +41,16 @@ impl Stage {
 
     pub fn pass_ms(&self, ms: i64) {
         self.world(|world| *world.clock_ahead_ms += ms);
+    }
+
+    /// Somebody took the terminal that waits there, and closed it.
+    pub fn leave_terminal(&self, node: &str, port: u16) {
+        self.world(|world| {
+            bridge::within(world, self.lab.files(), |cluster, site, _| {
+                let taken = terminal::take(cluster, node, port, site.now_ms()).expect("a terminal waits");
+                terminal::ended(cluster, &taken.upid, site.now_ms());
+            });
+        });
     }
 
     pub fn raw(&self, method: &str, target: &str, body: &str, headers: &[(&str, &str)]) -> Request {
