@@ -2,6 +2,7 @@
 
 mod install;
 mod status;
+mod turn;
 
 use crate::host::{Host, Local};
 use crate::schedule::{REPORTS, name_of};
@@ -23,6 +24,9 @@ enum Command {
     Remove(Remove),
     /// When each schedule ran, how that ended, when it runs next, and whether its units are as they should be
     Status(status::Args),
+    /// Run a program if no other node of the cluster does: what the units on nodes start, never a person
+    #[command(hide = true)]
+    Turn(turn::Args),
 }
 
 #[derive(Debug, Parser)]
@@ -88,6 +92,7 @@ pub fn run(args: &Args) -> u8 {
         Command::Install(args) => install::run(args),
         Command::Remove(args) => remove(args),
         Command::Status(args) => status::run(args),
+        Command::Turn(args) => turn::run(args),
     };
     done.unwrap_or_else(|(code, why)| super::complain(code, why))
 }

@@ -14,7 +14,7 @@ const ANSWER: Duration = Duration::from_secs(45);
 /// What pmxcfs gives a lock whose owner is silent.
 const EXPIRES_S: u64 = 120;
 
-/// What a node's shell runs for it: `PVE OWNER wait|break`.
+/// What a node's shell runs for it: `PVE OWNER wait|break [NAME]`.
 pub const SCRIPT: &str = include_str!("lock.sh");
 
 /// What is given back at the end of a run by being dropped.
@@ -57,17 +57,28 @@ fn shown(owner: &str) -> String {
 
 /// The command line for a node's shell that takes the lock and holds it until its input ends.
 pub fn script(pve: &str, owner: &str, take_over: bool, prefix: &[String]) -> String {
-    let mode = if take_over { "break" } else { "wait" };
-    let own = ["sh", "-c", SCRIPT, "converge", pve, owner, mode];
+    line(&[pve, owner, if take_over { "break" } else { "wait" }], prefix)
+}
+
+/// Takes a lock of another name on this machine, for those who take turns. [`LockError::Busy`] holds what its owner said
+/// of itself, for people.
+pub fn take_turn(pve: &str, name: &str, owner: &str) -> Result<Option<Held>, LockError> {
+    let line = line(&[pve, owner, "wait", name], &[]);
+    super::ssh::lock(None, line, &shown, &mut |_| {})
+}
+
+fn line(words: &[&str], prefix: &[String]) -> String {
+    let own = ["sh", "-c", SCRIPT, "converge"].into_iter().chain(words.iter().copied());
     let quoted: Vec<String> = prefix.iter().map(String::as_str).chain(own).map(quote).collect();
     format!("exec {}", quoted.join(" "))
 }
 
 /// Reads what the script says. `Ok(None)`: this is no node of Proxmox, and there is nothing to lock.
-/// `keep`: what holds the script's input open.
+/// `keep`: what holds the script's input open. `taken`: says in words that the lock is this owner's.
 pub fn await_held<K: Send + 'static>(
     output: impl Read + Send + 'static,
     keep: K,
+    taken: &dyn Fn(&str) -> String,
     tell: &mut dyn FnMut(String),
 ) -> Result<Option<Held>, LockError> {
     let (give, words) = channel();
@@ -94,7 +105,7 @@ pub fn await_held<K: Send + 'static>(
             "held" => return Ok(Some(Box::new(keep))),
             "none" => return Ok(None),
             "broke" => tell(format!("took over the lock of {}", shown(rest))),
-            "busy" => return Err(LockError::Busy(busy(rest))),
+            "busy" => return Err(LockError::Busy(taken(rest))),
             _ => return Err(LockError::Unknown(format!("the lock cannot be taken: {rest} (no quorum?)"))),
         }
     }
@@ -147,7 +158,7 @@ mod tests {
         command.args(["-c", &line]).env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        await_held(output, Holder(child), &mut |_| {})
+        await_held(output, Holder(child), &busy, &mut |_| {})
     }
 
     #[test]

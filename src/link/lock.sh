@@ -1,7 +1,7 @@
-p=$1 o=$2 b=$3
+p=$1 o=$2 b=$3 n=${4:-converge}
 say() { printf "@lock %s\n" "$*"; }
 case $(stat -f -c %T "$p" 2>/dev/null) in fuse*) ;; *) say none; exit 0 ;; esac
-l=$p/priv/lock/converge f=$p/priv/converge-owner
+l=$p/priv/lock/$n f=$p/priv/$n-owner
 if [ "$b" = break ] && [ -d "$l" ]; then say broke "$(cat "$f" 2>/dev/null)"; rmdir "$l" 2>/dev/null; fi
 i=0
 until e=$(mkdir "$l" 2>&1); do

@@ -39,7 +39,7 @@ pub fn lock(
     let mode = if take_over { "break" } else { "wait" };
     let line = boot::typed(super::lock::SCRIPT, &["/etc/pve", owner, mode], &[]);
     input.write_all(line.as_bytes()).map_err(|e| LockError::Unknown(e.to_string()))?;
-    await_held(output, input, tell)
+    await_held(output, input, &super::lock::busy, tell)
 }
 
 fn open(client: &Client, endpoint: &str, node: &str) -> Result<(TerminalOutput, TerminalInput), String> {

@@ -154,8 +154,8 @@ impl Connect for InventoryHosts {
                 if reach.sudo { ["sudo", "-n", "--"].map(str::to_owned).into() } else { Vec::new() };
             let line = lock::script("/etc/pve", owner, take_over, &sudo);
             let answer = match &reach.way {
-                Way::Ssh(target) => ssh::lock(Some(target), line, tell),
-                Way::Local => ssh::lock(None, line, tell),
+                Way::Ssh(target) => ssh::lock(Some(target), line, &lock::busy, tell),
+                Way::Local => ssh::lock(None, line, &lock::busy, tell),
                 Way::PveShell(endpoint) => match &self.cluster {
                     Some((client, _)) => pve_shell::lock(name, client, endpoint, owner, take_over, tell),
                     None => continue,

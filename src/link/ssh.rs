@@ -90,7 +90,13 @@ pub fn output(target: &SshTarget, sudo: bool, argv: &[&str], within: Duration) -
 }
 
 /// A shell on the host (or here, without a target) that takes the cluster's lock and holds it.
-pub fn lock(target: Option<&SshTarget>, line: String, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
+/// `taken`: says in words that it is this owner's.
+pub fn lock(
+    target: Option<&SshTarget>,
+    line: String,
+    taken: &dyn Fn(&str) -> String,
+    tell: &mut dyn FnMut(String),
+) -> Result<Option<Held>, LockError> {
     let wrong = LockError::Unknown;
     let mut command = match target {
         Some(target) => command(target).map_err(wrong)?,
@@ -104,7 +110,7 @@ pub fn lock(target: Option<&SshTarget>, line: String, tell: &mut dyn FnMut(Strin
     let (process, stdin, stdout) = Process::start(command).map_err(wrong)?;
     let said = process.said.clone();
     let keep = Holder { stdin: Some(stdin), process };
-    await_held(stdout, keep, tell).map_err(|error| match error {
+    await_held(stdout, keep, taken, tell).map_err(|error| match error {
         LockError::Unknown(why) => LockError::Unknown(ended(&target.cloned().unwrap_or_default(), &said, why)),
         busy @ LockError::Busy(_) => busy,
     })

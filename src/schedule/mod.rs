@@ -6,6 +6,7 @@ pub mod calendar;
 mod describe;
 mod quote;
 pub mod systemd;
+pub mod turn;
 mod units;
 
 pub use describe::{Credential, Place, REPORTS, RunAs, Schedule, name_of};
