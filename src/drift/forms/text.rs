@@ -118,7 +118,8 @@ mod tests {
             Some("2 more lines are not shown, 1 long line is cut; the whole diff is in report.json.")
         );
         assert_eq!(Cut::of("-a\n+b", limits).note(), None);
-        let wide = Cut::of(&"+xyz\n".repeat(3), Limits { bytes: 5, ..limits });
+        let three = "+xyz\n".repeat(3);
+        let wide = Cut::of(&three, Limits { bytes: 5, ..limits });
         assert_eq!((wide.lines.len(), wide.lines_left), (1, 2));
         assert_eq!(short("äöü", 2), "äö…");
         assert_eq!(short("äöü", 3), "äöü");
