@@ -26,6 +26,7 @@ macro_rules! tell {
 
 mod agent;
 mod completions;
+mod drift;
 mod explain;
 mod ground;
 mod hook;
@@ -58,6 +59,8 @@ enum Command {
     Check(run::Args),
     /// Converge, then look again
     Apply(run::Args),
+    /// Check for schedulers: reports, a memory of what was found, messages
+    Drift(Box<drift::Args>),
     /// The container hookscript: whether DRBD lets a container start here, and whether it was let go
     Hook(hook::Args),
     /// Look for drift at set times, by systemd
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => run::run(&args, crate::event::Mode::Check),
         Command::Apply(args) => run::run(&args, crate::event::Mode::Apply),
+        Command::Drift(args) => drift::run(&args),
         Command::Hook(args) => hook::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Explain(args) => explain::run(&args),

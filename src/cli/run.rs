@@ -4,6 +4,7 @@ use super::ground::Ground;
 use super::list;
 use super::{Output, load};
 use crate::diagnostic::Sources;
+use crate::drift::shell_word;
 use crate::event::{Mode, Reporter};
 use crate::exit;
 use crate::fleet::{self, Fleet, vars_of};
@@ -18,6 +19,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
+#[group(id = "run")]
 pub struct Args {
     /// Playbooks
     #[arg(required = true)]
@@ -69,68 +71,40 @@ pub struct Args {
     verbose: bool,
 }
 
+impl Args {
+    pub(super) fn playbooks(&self) -> &[PathBuf] {
+        &self.playbooks
+    }
+
+    pub(super) fn lab(&self) -> Option<&PathBuf> {
+        self.lab.as_ref()
+    }
+
+    pub(super) fn output(&self) -> Output {
+        self.output
+    }
+
+    /// The command that converges what this one found. Extra variables are left out: they may hold a secret, and whoever
+    /// knows them knows that they belong there.
+    pub(super) fn as_apply(&self) -> String {
+        let mut words = vec!["converge".to_owned(), "apply".to_owned()];
+        words.extend(self.playbooks.iter().map(|path| shell_word(&path.display().to_string())));
+        for inventory in &self.inventory {
+            words.extend(["-i".to_owned(), shell_word(inventory)]);
+        }
+        match &self.lab {
+            Some(dir) if dir.as_os_str() == ".lab" => words.push("--lab".to_owned()),
+            Some(dir) => words.push(format!("--lab={}", shell_word(&dir.display().to_string()))),
+            None => {}
+        }
+        if !self.extra_vars.is_empty() {
+            words.push("-e …".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
 pub fn run(args: &Args, mode: Mode) -> u8 {
-    allow_many_files();
-    let extra = match load::extra_vars(&args.extra_vars) {
-        Ok(extra) => extra,
-        Err(why) => return super::complain(exit::USAGE, why),
-    };
-    let mut sources = Sources::default();
-    let ground = match ground(args, &mut sources, &extra) {
-        Ok(ground) => ground,
-        Err((code, why)) => {
-            tell!("{why}");
-            return code;
-        }
-    };
-    let Ground { inventory, connect } = ground;
-    let context = load::context(Some(load::known(&inventory)), &extra);
-    let playbooks = match load::playbooks(&args.playbooks, &mut sources, &context) {
-        Ok(playbooks) => playbooks,
-        Err(faults) => {
-            tell!("{faults}");
-            return exit::USAGE;
-        }
-    };
-    for play in playbooks.iter().flat_map(|p| &p.plays) {
-        let patterns: Vec<&str> = play.hosts.iter().map(|(pattern, _)| pattern.as_str()).collect();
-        if let Err(why) = select(&inventory, &patterns) {
-            return super::complain(exit::USAGE, format!("play `{}`: {why}", play.name));
-        }
-    }
-    if let Some(limit) = &args.limit
-        && let Err(why) = select(&inventory, &[limit])
-    {
-        return super::complain(exit::USAGE, format!("--limit: {why}"));
-    }
-    let options = fleet::Options {
-        limit: args.limit.clone(),
-        tags: args.tags.iter().cloned().collect(),
-        skip_tags: args.skip_tags.iter().cloned().collect(),
-        extra_vars: vars_of(&extra),
-        forks: args.forks,
-        start_at_task: args.start_at_task.clone(),
-        trace: false,
-    };
-    if args.list_hosts || args.list_tasks {
-        return list::list(args, &playbooks, &inventory, &options);
-    }
-    if let Some(name) = &options.start_at_task
-        && !playbooks.iter().flat_map(|p| &p.plays).any(|p| list::names(&p.tasks).contains(&name.as_str()))
-    {
-        return super::complain(exit::USAGE, format!("--start-at-task: no task is named `{name}`"));
-    }
-    if let Err(why) = list::some_task_is_chosen(&playbooks, &options) {
-        return super::complain(exit::USAGE, why);
-    }
-    // Kept to the end of the run.
-    let _lock = match mode {
-        Mode::Check => None,
-        Mode::Apply => match lock(args, connect.as_ref()) {
-            Ok(lock) => lock,
-            Err(why) => return super::complain(exit::FAILED, why),
-        },
-    };
     let out = std::io::stdout();
     let mut reporter: Box<dyn Reporter> = match args.output {
         Output::Json => Box::new(JsonReport::new(out)),
@@ -146,7 +120,53 @@ pub fn run(args: &Args, mode: Mode) -> u8 {
             Box::new(Terminal::new(out, style))
         }
     };
-    Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter.as_mut()).run(&playbooks)
+    drive(args, mode, false, reporter.as_mut()).unwrap_or_else(|(code, why)| {
+        tell!("{why}");
+        code
+    })
+}
+
+/// Reads everything and runs it. `trace`: ask in the end who changed what differs. An error is the exit code and what to
+/// say: no task was run.
+pub(super) fn drive(args: &Args, mode: Mode, trace: bool, reporter: &mut dyn Reporter) -> Result<u8, (u8, String)> {
+    allow_many_files();
+    let usage = |why: String| (exit::USAGE, format!("error: {why}"));
+    let extra = load::extra_vars(&args.extra_vars).map_err(usage)?;
+    let mut sources = Sources::default();
+    let Ground { inventory, connect } = ground(args, &mut sources, &extra)?;
+    let context = load::context(Some(load::known(&inventory)), &extra);
+    let playbooks = load::playbooks(&args.playbooks, &mut sources, &context).map_err(|faults| (exit::USAGE, faults))?;
+    for play in playbooks.iter().flat_map(|p| &p.plays) {
+        let patterns: Vec<&str> = play.hosts.iter().map(|(pattern, _)| pattern.as_str()).collect();
+        select(&inventory, &patterns).map_err(|why| usage(format!("play `{}`: {why}", play.name)))?;
+    }
+    if let Some(limit) = &args.limit {
+        select(&inventory, &[limit]).map_err(|why| usage(format!("--limit: {why}")))?;
+    }
+    let options = fleet::Options {
+        limit: args.limit.clone(),
+        tags: args.tags.iter().cloned().collect(),
+        skip_tags: args.skip_tags.iter().cloned().collect(),
+        extra_vars: vars_of(&extra),
+        forks: args.forks,
+        start_at_task: args.start_at_task.clone(),
+        trace,
+    };
+    if args.list_hosts || args.list_tasks {
+        return Ok(list::list(args, &playbooks, &inventory, &options));
+    }
+    if let Some(name) = &options.start_at_task
+        && !playbooks.iter().flat_map(|p| &p.plays).any(|p| list::names(&p.tasks).contains(&name.as_str()))
+    {
+        return Err(usage(format!("--start-at-task: no task is named `{name}`")));
+    }
+    list::some_task_is_chosen(&playbooks, &options).map_err(usage)?;
+    // Kept to the end of the run.
+    let _lock = match mode {
+        Mode::Check => None,
+        Mode::Apply => lock(args, connect.as_ref()).map_err(|why| (exit::FAILED, format!("error: {why}")))?,
+    };
+    Ok(Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter).run(&playbooks))
 }
 
 /// Each link holds a few descriptors, and many systems begin with 1024. What cannot be had is said by the link that

@@ -2,6 +2,7 @@
 //!
 //! It reads the events of a check and never looks at a host itself.
 
+pub mod collect;
 pub mod folder;
 pub mod forms;
 pub mod history;
@@ -9,4 +10,4 @@ pub mod notice;
 pub mod report;
 mod sighting;
 
-pub use report::{Finding, Mark, MarkKind, Report, Run, Standing, Time, Trace, TraceSource, Undelivered};
+pub use report::{Finding, Mark, MarkKind, Report, Run, Standing, Time, Trace, TraceSource, Undelivered, shell_word};

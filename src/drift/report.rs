@@ -145,3 +145,13 @@ impl Finding {
         self.mark.as_ref().is_some_and(|mark| mark.kind == MarkKind::Muted)
     }
 }
+
+/// A word as it is typed in a shell: quoted only where it must be, because people read it.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

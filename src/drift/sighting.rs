@@ -1,5 +1,6 @@
 //! What one run saw, by identity: the results of a run as findings, and what was found to be as described.
 
+use super::collect::Traces;
 use crate::event::{Outcome, TaskResult, Trace};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,10 +34,11 @@ pub struct Sightings {
 
 /// What a host is called when it is itself the finding.
 const HOST: &str = "host";
+/// The kind of a run that could not look at all.
+pub const RUN: &str = "run";
 
 impl Sightings {
-    /// `traces`: host, place and object of a result → who changed it.
-    pub fn of(results: &[TaskResult], traces: &BTreeMap<(String, String, String), Vec<Trace>>) -> Self {
+    pub fn of(results: &[TaskResult], traces: &Traces) -> Self {
         let mut all = Self::default();
         let mut at: BTreeMap<String, usize> = BTreeMap::new();
         for result in results {
@@ -80,8 +82,11 @@ impl Sightings {
     /// Whether something that was found wrong by `tasks` was looked at and is as described. Every one of them must have
     /// said so; one that was renamed or taken out has no say where all others of its host had their turn.
     pub fn is_fine(&self, id: &str, host: &str, kind: &str, tasks: &BTreeSet<String>) -> bool {
-        if kind == HOST {
-            return self.answered.contains(host);
+        match kind {
+            HOST => return self.answered.contains(host),
+            // Somebody looked.
+            RUN => return !self.fine.is_empty() || self.seen.iter().any(|s| s.result.kind != RUN),
+            _ => {}
         }
         let Some(fine) = self.fine.get(id) else { return false };
         let absent =

@@ -3,9 +3,11 @@
 mod json;
 mod progress;
 mod terminal;
+mod waiting;
 
 pub use json::{Json, JsonLines};
 pub use terminal::{Style, Terminal};
+pub use waiting::Waiting;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! They decide nothing and look nothing up: what they show stands in the report. Diffs are in the page, in JUnit and in
 //! the JSON, as `check` shows them; the metrics, which whole teams scrape, hold none.
 
+mod brief;
 mod html;
 mod junit;
 mod matching;
@@ -10,6 +11,7 @@ mod prometheus;
 mod text;
 mod words;
 
+pub use brief::{Look, brief, findings};
 pub use html::html;
 pub use junit::junit;
 pub use prometheus::prometheus;

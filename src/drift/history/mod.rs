@@ -14,6 +14,8 @@ pub use record::Facts;
 
 use super::Time;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +64,8 @@ CREATE INDEX log_finding ON log(finding, at);
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error(
         "{path} is damaged ({source}): move it away to begin a new history; `sqlite3 {path} .recover` may save the old one"
@@ -97,6 +101,11 @@ impl History {
     fn open_with(folder: &Path, flags: OpenFlags) -> Result<Self, HistoryError> {
         let path = folder.join(FILE);
         let fault = |source| fault(&path, source);
+        // The diffs of a whole cluster are nobody else's business, whoever may enter the folder.
+        if flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
+            let made = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+            made.map_err(|source| HistoryError::Io { path: path.clone(), source })?;
+        }
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut db = Connection::open_with_flags(&path, flags).map_err(fault)?;
         db.busy_timeout(PATIENCE).map_err(fault)?;

@@ -1,12 +1,13 @@
 //! One more run: what is new, back, still there, gone, and what nobody looked at.
 
-use super::super::report::{Finding, MarkKind, Report, Run, Standing, Time};
+use super::super::report::{Finding, MarkKind, Report, Run, Standing, Time, shell_word};
 use super::super::sighting::{self, Sighting, Sightings};
 use super::rows::{self, spelled};
 use super::{History, HistoryError, log};
-use crate::event::{Outcome, TaskResult, Totals, Trace};
+use crate::drift::collect::Traces;
+use crate::event::{Outcome, TaskResult, Totals};
 use rusqlite::{OptionalExtension, Transaction, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What a run found, before it is remembered.
 #[derive(Debug, Clone)]
@@ -21,8 +22,7 @@ pub struct Facts {
     pub exit: u8,
     pub results: Vec<TaskResult>,
     pub notes: Vec<String>,
-    /// Host, place and object of a result → who changed it.
-    pub traces: BTreeMap<(String, String, String), Vec<Trace>>,
+    pub traces: Traces,
     /// The machine that looked.
     pub by: String,
     /// What converges a host: `converge apply site.yml -i cluster.yml`, to which `--limit HOST` is added.
@@ -87,7 +87,7 @@ fn record(tx: &Transaction<'_>, mut facts: Facts) -> rusqlite::Result<Report> {
     for finding in &mut findings {
         finding.earlier = rows::spells(tx, &finding.id)?;
         if finding.outcome == Outcome::Drifted && finding.is_open() && !facts.heal.is_empty() {
-            finding.heal = format!("{} --limit '{}'", facts.heal, finding.host);
+            finding.heal = format!("{} --limit {}", facts.heal, shell_word(&finding.host));
         }
     }
     findings.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.host.cmp(&b.host)));

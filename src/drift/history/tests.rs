@@ -50,7 +50,7 @@ fn the_life_of_a_finding() {
     let report = run(&mut history, T0, &drifted);
     assert_eq!(standing(&report, "/a"), Some(Standing::New));
     assert_eq!(report.findings.len(), 1);
-    assert_eq!(report.findings[0].heal, "converge apply site.yml --limit 'pve1'");
+    assert_eq!(report.findings[0].heal, "converge apply site.yml --limit pve1");
     assert_eq!(report.run.previous, None);
 
     let report = run(&mut history, T0 + DAY, &drifted);
