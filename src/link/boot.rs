@@ -28,16 +28,23 @@ pub fn script(binary: &Binary, name: &str, folder: Option<&str>, prefix: &[Strin
     format!("exec {}", quoted.join(" "))
 }
 
+/// What [`typed`] lets a terminal say at the end: the connection of some outlives its shell.
+pub const END: &str = "@boot end";
+
 /// The same to be typed into a terminal: one line, short enough for one that is still cooked (4096 bytes), which makes
-/// it raw and silent first and then says so in a word that its own echo does not hold.
+/// it raw and silent first and then says so in a word that its own echo does not hold. Its end is said in such a word too.
 pub fn typed(script: &str, words: &[&str], prefix: &[String]) -> String {
     let packed = STANDARD.encode(script);
     let before: String = prefix.iter().map(|word| quote(word) + " ").collect();
     let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
     let start = format!("{before}sh -c \"$(echo {packed} | base64 -d)\" converge {}", words.join(" "));
     // What enters a container from a terminal gives it a terminal of its own, cooked again; pipes keep it from that.
-    let start = if prefix.is_empty() { format!("exec {start}") } else { format!("cat | {start} 2>&1 | cat; exit") };
-    format!(" stty raw -echo; printf \"%s%s\\n\" @boo \"t shell\"; {start}\n")
+    let pipes = STANDARD.encode(include_str!("pipes.sh"));
+    let pipes =
+        if prefix.is_empty() { String::new() } else { format!("sh -c \"$(echo {pipes} | base64 -d)\" converge ") };
+    format!(
+        " stty raw -echo; printf \"%s%s\\n\" @boo \"t shell\"; {pipes}{start}; printf \"%s%s\\n\" @boo \"t end\"; exit\n"
+    )
 }
 
 /// [`typed`] for the agent.

@@ -7,7 +7,10 @@ use super::lock::{Held, LockError, await_held};
 use super::{Link, LinkError, boot};
 use crate::event::Mode;
 use crate::pve::{Client, Error, TerminalInput, TerminalOutput};
-use std::io::{BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+/// Longer than any frame (bytes).
+const LONGEST: u64 = 128 << 20;
 
 pub fn connect(
     host: &str,
@@ -22,8 +25,7 @@ pub fn connect(
     let binary = Binary::get().map_err(lost)?;
     let (output, input) = open(client, endpoint, node).map_err(lost)?;
     let line = boot::typed_agent(binary, host, folder, prefix);
-    let input_end = BufReader::with_capacity(64 * 1024, output);
-    boot::start(host, mode, binary, input_end, input, Some(line), |why| lost(plain(&why)))
+    boot::start(host, mode, binary, UntilEnd::new(output), input, Some(line), |why| lost(plain(&why)))
 }
 
 /// The cluster's lock, held by a shell of its own.
@@ -39,7 +41,7 @@ pub fn lock(
     let mode = if take_over { "break" } else { "wait" };
     let line = boot::typed(super::lock::SCRIPT, &["/etc/pve", owner, mode], &[]);
     input.write_all(line.as_bytes()).map_err(|e| LockError::Unknown(e.to_string()))?;
-    await_held(output, input, &super::lock::busy, tell)
+    await_held(UntilEnd::new(output), input, &super::lock::busy, tell)
 }
 
 fn open(client: &Client, endpoint: &str, node: &str) -> Result<(TerminalOutput, TerminalInput), String> {
@@ -48,6 +50,50 @@ fn open(client: &Client, endpoint: &str, node: &str) -> Result<(TerminalOutput, 
         None => e.to_string(),
     };
     client.at(endpoint).and_then(|own| own.terminal(node)).map_err(shown)
+}
+
+/// What a terminal prints, up to the word that says that the program in it has ended.
+struct UntilEnd<R> {
+    inner: BufReader<R>,
+    line: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl<R: Read> UntilEnd<R> {
+    fn new(inner: R) -> Self {
+        Self { inner: BufReader::with_capacity(64 * 1024, inner), line: Vec::new(), at: 0, ended: false }
+    }
+}
+
+impl<R: Read> BufRead for UntilEnd<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.line.len() && !self.ended {
+            (self.at, self.ended) = (0, true);
+            self.line.clear();
+            (&mut self.inner).take(LONGEST).read_until(b'\n', &mut self.line)?;
+            let end = self.line.windows(boot::END.len()).position(|piece| piece == boot::END.as_bytes());
+            match end.filter(|_| self.line.len() < 4096) {
+                Some(end) => self.line.truncate(end),
+                None => self.ended = self.line.is_empty(),
+            }
+        }
+        Ok(&self.line[self.at..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl<R: Read> Read for UntilEnd<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let there = self.fill_buf()?;
+        let take = there.len().min(into.len());
+        into[..take].copy_from_slice(&there[..take]);
+        self.consume(take);
+        Ok(take)
+    }
 }
 
 /// What a terminal said, without its colours and cursor movements.
@@ -83,6 +129,14 @@ mod tests {
         assert!(!line.contains("@boot"), "its echo would be taken for the answer");
         let lock = boot::typed(super::super::lock::SCRIPT, &["/etc/pve", &"o".repeat(300), "break"], &[]);
         assert!(lock.len() < 4096, "{} bytes", lock.len());
+    }
+
+    #[test]
+    fn a_terminal_ends_with_the_program_in_it() {
+        let text = |bytes: &'static [u8]| io::read_to_string(UntilEnd::new(bytes)).unwrap();
+        assert_eq!(text(b"one\ntwo@boot end\nprompt# "), "one\ntwo");
+        assert_eq!(text(b"one\ntwo"), "one\ntwo");
+        assert_eq!(text(b"printf @boo \"t end\"\n\nx\n"), "printf @boo \"t end\"\n\nx\n");
     }
 
     #[test]

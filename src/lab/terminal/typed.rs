@@ -5,6 +5,8 @@ use crate::lab::commands::shell::{self, Hole, Piece};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+const PIPES: &str = include_str!("../../link/pipes.sh");
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Stty(Vec<String>),
@@ -37,15 +39,26 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 fn command(piece: Piece) -> Option<Command> {
-    // Pipes in front and behind only keep a program from the terminal.
-    let is_cat = |words: &[String]| matches!(words, [cat] if cat == "cat");
-    let mut parts = piece.pipeline.into_iter().filter(|words| !is_cat(words));
-    let (words, more) = (parts.next()?, parts.next().is_some());
-    let mut rest = words.as_slice();
-    let mut last = false;
-    if let Some((_, after)) = rest.split_first().filter(|(word, _)| *word == "exec") {
-        (rest, last) = (after, true);
+    let [words] = piece.pipeline.as_slice() else { return Some(Command::Line(piece.text)) };
+    let (last, words) = match words.split_first() {
+        Some((exec, after)) if exec == "exec" => (true, after),
+        _ => (false, words.as_slice()),
+    };
+    match words {
+        [stty, words @ ..] if stty == "stty" => Some(Command::Stty(words.to_vec())),
+        [exit] if exit == "exit" => Some(Command::Exit),
+        words => Some(script(words, last).unwrap_or(Command::Line(piece.text))),
     }
+}
+
+fn script(words: &[String], last: bool) -> Option<Command> {
+    // Pipes only keep a program from the terminal.
+    let mut rest = match words {
+        [sh, c, script, _name, words @ ..] if (sh.as_str(), c.as_str(), script.as_str()) == ("sh", "-c", PIPES) => {
+            words
+        }
+        words => words,
+    };
     if let [sudo, n, dashes, after @ ..] = rest
         && (sudo.as_str(), n.as_str(), dashes.as_str()) == ("sudo", "-n", "--")
     {
@@ -58,12 +71,10 @@ fn command(piece: Piece) -> Option<Command> {
         (inside, rest) = (Some(vmid.parse().ok()?), after);
     }
     match rest {
-        [stty, words @ ..] if stty == "stty" && !more => Some(Command::Stty(words.to_vec())),
-        [exit] if exit == "exit" => Some(Command::Exit),
-        [sh, c, script, _name, words @ ..] if sh == "sh" && c == "-c" && !more && script.contains('\n') => {
+        [sh, c, script, _name, words @ ..] if sh == "sh" && c == "-c" && script.contains('\n') => {
             Some(Command::Script { inside, script: script.clone(), words: words.to_vec(), last })
         }
-        _ => Some(Command::Line(piece.text)),
+        _ => None,
     }
 }
 
@@ -82,12 +93,13 @@ mod tests {
         assert!(matches!(&found[1], Command::Line(text) if text.contains("printf")), "{found:?}");
         let words = vec!["x".to_owned(), String::new()];
         assert_eq!(found[2], Command::Script { inside: None, script: "a\nb".into(), words, last: true });
+        let pipes = STANDARD.encode(PIPES);
         let line = format!(
-            "stty raw; cat | 'pct' 'exec' '101' '--' sh -c \"$(echo {packed} | base64 -d)\" converge 'x' 2>&1 | cat; exit"
+            "stty raw; exec sh -c \"$(echo {pipes} | base64 -d)\" converge 'pct' 'exec' '101' '--' \
+             sh -c \"$(echo {packed} | base64 -d)\" converge 'x'"
         );
         let found = commands(&line).expect("a terminal's line");
-        assert!(matches!(&found[1], Command::Script { inside: Some(101), last: false, .. }), "{found:?}");
-        assert_eq!(found[2], Command::Exit);
+        assert!(matches!(&found[1], Command::Script { inside: Some(101), last: true, .. }), "{found:?}");
         for other in ["ls /etc", "echo a; echo b", "stty $(rm -rf /)", "x=$(echo YQ== | base64 -d)"] {
             assert_eq!(commands(other), None, "{other}");
         }
