@@ -42,11 +42,17 @@ fn one<'a>(
         return Some(*only);
     }
     // A loop: several results of one task.
-    let item = |finding: &&Finding| result.item.as_deref() == Some(finding.object.as_str());
+    let object = |finding: &&Finding| {
+        let words = [Some(result.object.as_str()), result.item.as_deref()];
+        words.into_iter().flatten().any(|word| !word.is_empty() && word == finding.object)
+    };
     let words = |finding: &&Finding| {
         finding.outcome == result.outcome && finding.summary == result.summary && finding.diff == result.diff
     };
-    sole(candidates.iter().copied().filter(item)).or_else(|| sole(candidates.iter().copied().filter(words)))
+    let candidates = || candidates.iter().copied();
+    sole(candidates().filter(object))
+        .or_else(|| sole(candidates().filter(words)))
+        .or_else(|| sole(candidates().filter(object).filter(words)))
 }
 
 fn sole<'a>(mut found: impl Iterator<Item = &'a Finding>) -> Option<&'a Finding> {

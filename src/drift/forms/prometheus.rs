@@ -123,7 +123,7 @@ fn counts(metrics: &mut Metrics, report: &Report) {
         }
     }
     let open = report.findings.iter().filter(|finding| finding.is_open() && !finding.is_muted());
-    let age = open.map(|finding| report.run.ended - finding.first_seen).max().unwrap_or(0).max(0);
+    let age = open.map(|finding| report.run.ended.saturating_sub(finding.since)).max().unwrap_or(0).max(0);
     metrics
         .family(
             "oldest_open_finding_age_seconds",
@@ -188,9 +188,9 @@ fn listed(metrics: &mut Metrics, report: &Report) {
             1,
         );
     }
-    let mut family = metrics.family("finding_first_seen_timestamp_seconds", "When a listed finding was first seen.");
+    let mut family = metrics.family("finding_since_timestamp_seconds", "Since when a listed finding is there.");
     for finding in listed {
-        family.sample(&[("id", &finding.id)], finding.first_seen);
+        family.sample(&[("id", &finding.id)], finding.since);
     }
     metrics
         .family("findings_unlisted", "Open findings that finding_info leaves out, to stay small.")

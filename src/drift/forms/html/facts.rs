@@ -20,7 +20,6 @@ pub struct Fact {
 
 pub const FACTS: &[Fact] = &[
     Fact { name: "Standing", has: |_| true, write: standing },
-    Fact { name: "First seen", has: |_| true, write: |out, page, finding| page.clock.write(out, finding.first_seen) },
     Fact { name: "Seen", has: |_| true, write: seen },
     Fact { name: "Marked", has: |finding| finding.mark.is_some(), write: mark },
     Fact { name: "Changed by", has: |finding| !finding.traces.is_empty(), write: traces },
@@ -36,18 +35,23 @@ fn standing(out: &mut String, page: &Page<'_>, finding: &Finding) {
             page.clock.write(out, since);
         }
         (Standing::Still | Standing::NotLooked, _) => {
-            let _ = write!(out, " for {}", words::span(page.report.run.ended - finding.first_seen));
+            out.push_str(" since ");
+            page.clock.write(out, finding.since);
+            let _ = write!(out, " ({})", words::span(page.report.run.ended.saturating_sub(finding.since)));
         }
         _ => {}
     }
 }
 
 fn seen(out: &mut String, page: &Page<'_>, finding: &Finding) {
-    let _ = write!(out, "{}", if finding.seen == 1 { "once".to_owned() } else { format!("{} times", finding.seen) });
-    if finding.last_seen != finding.first_seen {
-        out.push_str(", last ");
-        page.clock.write(out, finding.last_seen);
+    if finding.seen <= 1 && finding.first_seen == finding.last_seen {
+        out.push_str("once, ");
+        return page.clock.write(out, finding.first_seen);
     }
+    let _ = write!(out, "{} times, first ", finding.seen);
+    page.clock.write(out, finding.first_seen);
+    out.push_str(", last ");
+    page.clock.write(out, finding.last_seen);
 }
 
 fn mark(out: &mut String, page: &Page<'_>, finding: &Finding) {
@@ -73,9 +77,11 @@ fn mark(out: &mut String, page: &Page<'_>, finding: &Finding) {
 
 fn traces(out: &mut String, page: &Page<'_>, finding: &Finding) {
     list(out, &finding.traces, finding.traces.len(), |out, trace| {
-        out.push_str("<b>");
-        text(out, &trace.by);
-        out.push_str("</b> ");
+        if !trace.by.is_empty() {
+            out.push_str("<b>");
+            text(out, &trace.by);
+            out.push_str("</b> ");
+        }
         page.clock.write(out, trace.at);
         out.push_str(", <code>");
         text(out, &trace.what);
@@ -92,7 +98,7 @@ fn earlier(out: &mut String, page: &Page<'_>, finding: &Finding) {
         page.clock.write(out, *from);
         out.push_str(" to ");
         page.clock.write(out, *to);
-        let _ = write!(out, " <small>({})</small>", words::span(to - from));
+        let _ = write!(out, " <small>({})</small>", words::span(to.saturating_sub(*from)));
     });
 }
 

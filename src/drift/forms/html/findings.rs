@@ -57,7 +57,7 @@ pub fn write(out: &mut String, page: &Page<'_>) {
         let _ = write!(
             out,
             "<section class=\"part o-{class}\">\n<h3><span class=\"y\" aria-hidden=\"true\">{symbol}</span> {title} \
-             <span class=\"n\">{count}</span></h3>\n<p class=\"explained\">{explained}</p>\n"
+             <span class=\"n\">{count}</span></h3> <p class=\"explained\">{explained}</p>\n"
         );
         for group in groups {
             entry(out, page, group, &mut diffs, &reasons);
@@ -70,7 +70,7 @@ pub fn write(out: &mut String, page: &Page<'_>) {
 fn sign(section: Section, outcome: Outcome) -> &'static str {
     match section {
         Section::Gone => words::symbol(Outcome::Ok),
-        Section::Muted => "🕨",
+        Section::Muted => "○",
         Section::Open(_) => words::symbol(outcome),
     }
 }
@@ -96,7 +96,9 @@ fn filter(out: &mut String, page: &Page<'_>) {
     hosts.sort_by_key(|host| (order.get(host).copied().unwrap_or(usize::MAX), *host));
     hosts.dedup();
     for host in hosts {
-        out.push_str("<option>");
+        out.push_str("<option value=\"");
+        attribute(out, host);
+        out.push_str("\">");
         text(out, host);
         out.push_str("</option>");
     }
@@ -192,7 +194,7 @@ fn line(out: &mut String, page: &Page<'_>, group: &Group<'_>) {
     out.push_str("</span> <span class=\"tags\">");
     for standing in [Standing::New, Standing::Back, Standing::Still, Standing::NotLooked] {
         let of = group.members.iter().filter(|finding| finding.standing == standing);
-        let (count, oldest) = of.fold((0, i64::MAX), |(n, t), finding| (n + 1, t.min(finding.first_seen)));
+        let (count, oldest) = of.fold((0, i64::MAX), |(n, t), finding| (n + 1, t.min(finding.since)));
         if count == 0 {
             continue;
         }
@@ -200,7 +202,11 @@ fn line(out: &mut String, page: &Page<'_>, group: &Group<'_>) {
         let class = words::standing_key(standing);
         let _ = write!(out, "<span class=\"tag s-{class}\">{number}{}</span>", words::standing(standing));
         if standing == Standing::Still {
-            let _ = write!(out, " <span class=\"age\">{}</span>", words::span(page.report.run.ended - oldest));
+            let _ = write!(
+                out,
+                " <span class=\"age\">{}</span>",
+                words::span(page.report.run.ended.saturating_sub(oldest))
+            );
         }
         out.push(' ');
     }
@@ -248,17 +254,19 @@ fn alone(out: &mut String, page: &Page<'_>, finding: &Finding) {
 fn table(out: &mut String, page: &Page<'_>, group: &Group<'_>, heal: bool) {
     let used: Vec<&Fact> =
         FACTS.iter().filter(|fact| group.members.iter().any(|finding| (fact.has)(finding))).collect();
-    out.push_str("<table class=\"members\">\n<thead><tr><th scope=\"col\">Host</th>");
+    out.push_str("<table class=\"members\">\n<thead><tr><th scope=\"col\">Host and id</th>");
     for fact in &used {
         let _ = write!(out, "<th scope=\"col\">{}</th>", fact.name);
     }
     out.push_str(if heal { "<th scope=\"col\">To heal</th>" } else { "" });
-    out.push_str("<th scope=\"col\">Id</th></tr></thead>\n<tbody>\n");
+    out.push_str("</tr></thead>\n<tbody>\n");
     for finding in &group.members {
         member(out, "tr", finding);
         out.push_str("<th scope=\"row\"><bdi>");
         text(out, &finding.host);
-        out.push_str("</bdi></th>");
+        out.push_str("</bdi> <code>");
+        text(out, &finding.id);
+        out.push_str("</code></th>");
         for fact in &used {
             let _ = write!(out, "<td data-n=\"{}\">", fact.name);
             if (fact.has)(finding) {
@@ -273,9 +281,7 @@ fn table(out: &mut String, page: &Page<'_>, group: &Group<'_>, heal: bool) {
             }
             out.push_str("</td>");
         }
-        out.push_str("<td data-n=\"Id\"><code>");
-        text(out, &finding.id);
-        out.push_str("</code></td></tr>\n");
+        out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table>\n");
 }

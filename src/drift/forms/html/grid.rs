@@ -28,7 +28,7 @@ fn class(outcome: Outcome) -> &'static str {
         Outcome::Changed => "c",
         Outcome::Skipped => "s",
         Outcome::Blocked => "b",
-        Outcome::Failed => "f",
+        Outcome::Failed => "x",
         Outcome::Unreachable => "u",
     }
 }

@@ -123,7 +123,10 @@ fn top(out: &mut String, page: &Page<'_>, state: State, sentence: &str) {
     }
     let _ = write!(out, "; exit code {}; converge ", page.report.exit);
     text(out, &run.version);
-    out.push_str(".</p>\n</header>\n<main>\n");
+    out.push_str(
+        ".</p>\n<nav aria-label=\"On this page\"><a href=\"#findings\">Findings</a> <a href=\"#grid\">Tasks and hosts at \
+         a glance</a></nav>\n</header>\n<main>\n",
+    );
 }
 
 fn undelivered(out: &mut String, page: &Page<'_>) {

@@ -89,6 +89,13 @@
     return { node, members, outcome: node.dataset.o, text: about.map(lower).join("\n") };
   });
 
+  // Which hosts of an entry the filter leaves stands on its first line.
+  const some = (entry, any) => {
+    const hosts = entry.node.querySelector(".hosts");
+    if (any === entry.members.length) return delete hosts.dataset.shown;
+    const first = entry.members.find((member) => !member.node.hidden);
+    hosts.dataset.shown = any === 1 ? `${first.host} shown` : `${any} of ${entry.members.length} shown`;
+  };
   const filter = () => {
     const [q, host, outcome, standing, mark] = fields.map((field) => field.value);
     const words = q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -96,18 +103,26 @@
     entries ??= read();
     let shown = 0;
     for (const entry of entries) {
-      let any = false;
+      let any = 0;
       const missing = words.filter((word) => !entry.text.includes(word));
       for (const member of entry.members) {
         const show = (!outcome || entry.outcome === outcome) && (!host || member.host === host)
           && (!standing || member.standing === standing) && (!mark || member.mark === mark)
           && missing.every((word) => member.text.includes(word));
         if (member.node.hidden === show) member.node.hidden = !show;
-        if (show) { any = true; shown++; }
+        if (show) any++;
       }
-      if (entry.node.hidden === any) entry.node.hidden = !any;
+      shown += any;
+      if (entry.node.hidden === any > 0) entry.node.hidden = !any;
+      if (entry.members.length > 1) some(entry, any);
     }
-    for (const part of parts) part.hidden = !part.querySelector("details.f:not([hidden])");
+    for (const part of parts) {
+      const left = part.querySelectorAll("details.f:not([hidden]) .m:not([hidden])").length;
+      const count = part.querySelector(".n");
+      const all = count.dataset.all ??= count.textContent;
+      part.hidden = !left;
+      count.textContent = left === Number(all) ? all : `${left} of ${all}`;
+    }
     get("none").hidden = shown > 0;
     said(shown);
   };
@@ -130,6 +145,7 @@
   };
   const changed = () => { filter(); save(); };
   form.addEventListener("input", changed);
+  form.addEventListener("change", changed);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(changed));
   get("openall").addEventListener("click", () => {
