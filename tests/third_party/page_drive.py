@@ -142,7 +142,7 @@ def fixture(page):
     assert "+pool ntp.example.org iburst" in entry.find_element(By.CSS_SELECTOR, "ins").text
     assert "waiting for the network team" in entry.text and "root" in entry.text
     rows = entry.find_elements(By.CSS_SELECTOR, "tbody tr")
-    assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == ["pve1", "pve2", "pve3", "pve4"], entry.text
+    assert [row.find_element(By.CSS_SELECTOR, "th bdi").text for row in rows] == ["pve1", "pve2", "pve3", "pve4"], entry.text
     entry.find_element(By.CSS_SELECTOR, ".copy").click()
     page.driver.execute_async_script("setTimeout(arguments[0], 100)")
     assert entry.find_element(By.CSS_SELECTOR, ".copy").text == "Copied"

@@ -35,7 +35,7 @@ fn standing(out: &mut String, page: &Page<'_>, finding: &Finding) {
             page.clock.write(out, since);
         }
         (Standing::Still | Standing::NotLooked, _) => {
-            out.push_str(" since ");
+            out.push_str(if finding.standing == Standing::Still { " since " } else { " this time, there since " });
             page.clock.write(out, finding.since);
             let _ = write!(out, " ({})", words::span(page.report.run.ended.saturating_sub(finding.since)));
         }
