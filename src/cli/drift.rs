@@ -40,6 +40,8 @@ enum Command {
     Ack(marks::Mark),
     /// Neither count nor tell findings for a time
     Mute(marks::Mark),
+    /// Send a test message by a channel of a notify.yml
+    TestNotify(marks::TestNotify),
     /// Take an acknowledgement or mute back
     Unmark(marks::Which),
     /// Remove findings with their history: of hosts that are no more, of tasks that were taken out
@@ -64,6 +66,7 @@ pub fn run(args: &Args) -> u8 {
         Some(Command::Ack(args)) => marks::mark(args, crate::drift::MarkKind::Acknowledged),
         Some(Command::Mute(args)) => marks::mark(args, crate::drift::MarkKind::Muted),
         Some(Command::Unmark(args)) => marks::unmark(args),
+        Some(Command::TestNotify(args)) => marks::test_notify(args),
         Some(Command::Forget(args)) => marks::forget(args),
         None => look::run(&args.look),
     }

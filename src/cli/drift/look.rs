@@ -2,13 +2,16 @@
 
 use super::{FailOn, layout, machine, now};
 use crate::cli::{Output, run};
+use crate::diagnostic::Sources;
 use crate::drift::collect::{About, Collect, could_not_look};
 use crate::drift::folder::Folder;
-use crate::drift::history::{Facts, History};
-use crate::drift::{Report, Standing, forms};
+use crate::drift::history::{self, Facts, History};
+use crate::drift::notice::{self, Config};
+use crate::drift::{Report, Standing, Undelivered, forms};
 use crate::event::{Mode, Outcome, Reporter};
 use crate::exit;
 use crate::report::{JsonLines, Waiting};
+use crate::schedule::turn;
 use clap::Parser;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,9 @@ pub struct Args {
     /// Where reports and history are kept: report.html, report.json, junit.xml, drift.prom, history.sqlite
     #[arg(long, value_name = "DIR", required = true)]
     out: Option<PathBuf>,
+    /// Tell people what is news, as this notify.yml says
+    #[arg(long, value_name = "FILE")]
+    notify: Option<PathBuf>,
     /// What makes the exit code other than 0
     #[arg(long, value_enum, default_value_t)]
     fail_on: FailOn,
@@ -32,6 +38,13 @@ pub fn run(args: &Args) -> u8 {
     if let Err(why) = Folder::open(out) {
         return crate::cli::complain(exit::USAGE, why);
     }
+    let notify = match args.notify.as_deref().map(notify_config).transpose() {
+        Ok(notify) => notify,
+        Err(faults) => {
+            tell!("{faults}");
+            return exit::USAGE;
+        }
+    };
     let started = match now(args.run.lab()) {
         Ok(now) => now,
         Err(why) => return crate::cli::complain(exit::USAGE, why),
@@ -59,23 +72,59 @@ pub fn run(args: &Args) -> u8 {
             (could_not_look(about, code, &why), Some(code))
         }
     };
-    match remember(out, facts) {
-        Ok(mut report) => {
+    match remember(out, facts, notify.as_ref()) {
+        Ok((mut report, mut history)) => {
             report.exit = code.unwrap_or_else(|| exit_of(&report, args.fail_on));
-            finish(args, out, report)
+            report.undelivered = told(notify.as_ref(), &history, &mut report);
+            finish(args, out, &mut history, report)
         }
         Err(why) => crate::cli::complain(exit::FAILED, format!("the run is in no report: {why}")),
     }
 }
 
-fn remember(out: &Path, facts: Facts) -> Result<Report, String> {
-    let mut history = History::open(out).map_err(|e| e.to_string())?;
-    history.record(facts, |_, _| Ok(())).map_err(|e| e.to_string())
+pub(super) fn notify_config(path: &Path) -> Result<Config, String> {
+    let mut sources = Sources::default();
+    Config::read(path, &mut sources).map_err(|faults| sources.show(&faults, crate::cli::colour(&std::io::stderr())))
+}
+
+/// Takes the run into the history, and with it, or not at all, what people are to be told.
+fn remember(out: &Path, facts: Facts, notify: Option<&Config>) -> Result<(Report, History), String> {
+    let words = |e: &dyn ToString| e.to_string();
+    let _alone = Folder::open(out).map_err(|e| words(&e))?;
+    if let Some(shared) = turn::shared_memory() {
+        history::pull(out, &shared).map_err(|e| words(&e))?;
+    }
+    let mut history = History::open(out).map_err(|e| words(&e))?;
+    let now = facts.ended;
+    let at = out.join("report.html").display().to_string();
+    let report = history.record(facts, |tx, report| match notify {
+        Some(config) => notice::plan(config, tx, report, &at, now).map(drop),
+        None => Ok(()),
+    });
+    Ok((report.map_err(|e| words(&e))?, history))
+}
+
+/// Sends what waits. Whatever fails here is in the report.
+fn told(notify: Option<&Config>, history: &History, report: &mut Report) -> Vec<Undelivered> {
+    let now = report.run.ended;
+    let sent = match notify {
+        Some(config) => notice::deliver(config, history.db(), now),
+        None => notice::undelivered(history.db(), now),
+    };
+    sent.unwrap_or_else(|why| {
+        report.notes.push(format!("nobody could be told: {why}"));
+        Vec::new()
+    })
 }
 
 /// Writes all forms and says how it stands.
-fn finish(args: &Args, out: &Path, report: Report) -> u8 {
+fn finish(args: &Args, out: &Path, history: &mut History, report: Report) -> u8 {
     let written = Folder::open(out).and_then(|folder| {
+        hand_on(out, history);
+        // The reports of a run that was overtaken between its end and here are of the past already.
+        if history.is_overtaken(report.run.id).unwrap_or(false) {
+            return Ok(());
+        }
         let (json, html) = (forms::json(&report), forms::html(&report));
         let (junit, prometheus) = (forms::junit(&report), forms::prometheus(&report));
         folder.publish(
@@ -99,6 +148,16 @@ fn finish(args: &Args, out: &Path, report: Report) -> u8 {
             report.exit
         }
         Err(why) => crate::cli::complain(exit::FAILED, format!("the reports could not be written: {why}")),
+    }
+}
+
+/// Leaves the memory where the next node finds it. One that could not be left is only this machine's.
+fn hand_on(out: &Path, history: &mut History) {
+    let Some(shared) = turn::shared_memory() else { return };
+    match history::push(history, out, &shared) {
+        Ok(None) => {}
+        Ok(Some(words)) => tell!("note: {words}"),
+        Err(why) => tell!("warning: another node that takes over will not know of this run: {why}"),
     }
 }
 

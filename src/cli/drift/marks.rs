@@ -1,12 +1,13 @@
 //! `converge drift list|show|ack|mute|unmark|forget`.
 
 use super::{Folder, author, complain, layout, now};
-use crate::drift::history::{Asked, History, HistoryError};
+use crate::drift::history::{self, Asked, History, HistoryError};
 use crate::drift::{Finding, MarkKind, Time, forms};
 use crate::exit;
 use clap::Parser;
 use jiff::tz::TimeZone;
 use jiff::{SpanRelativeTo, Timestamp, civil};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Parser)]
 pub struct List {
@@ -56,6 +57,31 @@ pub struct Mark {
     /// Until it is as described again
     #[arg(long)]
     until_gone: bool,
+}
+
+#[derive(Debug, Parser)]
+pub struct TestNotify {
+    /// The channel's name
+    channel: String,
+    #[arg(long, value_name = "FILE")]
+    notify: PathBuf,
+}
+
+pub fn test_notify(args: &TestNotify) -> u8 {
+    let config = match super::look::notify_config(&args.notify) {
+        Ok(config) => config,
+        Err(faults) => {
+            tell!("{faults}");
+            return exit::USAGE;
+        }
+    };
+    match crate::drift::notice::test(&config, &args.channel, &super::machine(), Timestamp::now().as_second()) {
+        Ok(()) => {
+            out!("sent by {}", args.channel);
+            exit::OK
+        }
+        Err(why) => crate::cli::complain(exit::FAILED, why),
+    }
 }
 
 pub fn list(args: &List) -> u8 {
@@ -130,13 +156,31 @@ fn with(folder: &Folder, work: impl FnOnce(&mut History, Time) -> Result<String,
         Ok(now) => now,
         Err(why) => return crate::cli::complain(exit::USAGE, why),
     };
-    match History::open_existing(&folder.out).and_then(|mut history| work(&mut history, now)) {
+    match on_history(&folder.out, |history| work(history, now)) {
         Ok(text) => {
             put!("{text}");
             exit::OK
         }
         Err(error) => complain(&error),
     }
+}
+
+/// What nodes share is taken over first and handed on after, so that a word said on one counts on all.
+fn on_history(
+    out: &Path,
+    work: impl FnOnce(&mut History) -> Result<String, HistoryError>,
+) -> Result<String, HistoryError> {
+    let Some(shared) = History::shared(out)? else {
+        return work(&mut History::open_existing(out)?);
+    };
+    let _alone = crate::drift::folder::Folder::open(out).map_err(|e| HistoryError::Usage(e.to_string()))?;
+    history::pull(out, &shared)?;
+    let mut history = History::open_existing(out)?;
+    let text = work(&mut history)?;
+    if let Some(words) = history::push(&mut history, out, &shared)? {
+        tell!("note: {words}");
+    }
+    Ok(text)
 }
 
 impl Mark {

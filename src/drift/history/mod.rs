@@ -7,10 +7,12 @@ mod list;
 mod mark;
 mod record;
 mod rows;
+mod shared;
 
 pub use list::{Entry, Told};
 pub use mark::{Asked, Author};
 pub use record::Facts;
+pub use shared::{pull, push};
 
 use super::Time;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -52,6 +54,9 @@ CREATE TABLE marks (
   finding TEXT PRIMARY KEY REFERENCES findings(id) ON DELETE CASCADE,
   kind TEXT NOT NULL, reason TEXT NOT NULL, author TEXT NOT NULL, at INTEGER NOT NULL, until INTEGER
 ) STRICT, WITHOUT ROWID;
+-- One row: how often the history was handed on, and the file by which machines share it.
+CREATE TABLE copy (revision INTEGER NOT NULL, shared TEXT) STRICT;
+INSERT INTO copy (revision) VALUES (0);
 -- What happened to findings, for people.
 CREATE TABLE log (
   finding TEXT NOT NULL REFERENCES findings(id) ON DELETE CASCADE,
@@ -117,6 +122,9 @@ impl History {
         }
         if found == 0 {
             tx.execute_batch(SCHEMA).map_err(fault)?;
+            for schema in super::notice::SCHEMA {
+                tx.execute_batch(schema).map_err(fault)?;
+            }
             tx.pragma_update(None, "user_version", VERSION).map_err(fault)?;
         }
         tx.commit().map_err(fault)?;
@@ -134,6 +142,11 @@ impl History {
         let done = work(&tx)?;
         tx.commit().map_err(fault)?;
         Ok(done)
+    }
+
+    /// For what others keep here: messages and who was told.
+    pub fn db(&self) -> &Connection {
+        &self.db
     }
 
     fn fault(&self) -> impl Fn(rusqlite::Error) -> HistoryError + use<> {

@@ -196,3 +196,68 @@ fn two_writers_do_not_mix() {
     let history = History::open(dir.path()).unwrap();
     assert_eq!(history.list(false, T0).unwrap()[0].seen, 40);
 }
+
+#[test]
+fn another_machine_carries_the_history_on() {
+    let (one, two, pmxcfs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = pmxcfs.path().join("priv/memory-nfs");
+    let drifted = [("/a", Outcome::Drifted)];
+    let turn = |folder: &Path, at: Time| {
+        pull(folder, &shared).unwrap();
+        let mut history = History::open(folder).unwrap();
+        let report = run(&mut history, at, &drifted);
+        assert_eq!(push(&mut history, folder, &shared).unwrap(), None);
+        report.findings[0].clone()
+    };
+    let id = turn(one.path(), T0).id;
+    assert_eq!(turn(two.path(), T0 + 1).seen, 2);
+    assert_eq!(turn(two.path(), T0 + 2).seen, 3);
+    // The first comes back with an old history of its own.
+    let found = turn(one.path(), T0 + 3);
+    assert_eq!((found.seen, found.first_seen, found.id), (4, T0, id));
+    assert_eq!(History::shared(two.path()).unwrap(), Some(shared.clone()));
+    // What is newer here than there stays.
+    let mut ahead = History::open(one.path()).unwrap();
+    run(&mut ahead, T0 + 4, &drifted);
+    drop(ahead);
+    pull(one.path(), &shared).unwrap();
+    assert_eq!(History::open(one.path()).unwrap().list(false, T0).unwrap()[0].seen, 5);
+}
+
+#[test]
+fn a_shared_history_that_cannot_be_read_changes_nothing_here() {
+    let (folder, pmxcfs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = pmxcfs.path().join("memory");
+    run(&mut History::open(folder.path()).unwrap(), T0, &[("/a", Outcome::Drifted)]);
+    let before = std::fs::read(folder.path().join(FILE)).unwrap();
+    for damaged in [&b"no gzip"[..], &[0x1f, 0x8b, 8, 0, 0, 0]] {
+        std::fs::write(&shared, damaged).unwrap();
+        assert!(pull(folder.path(), &shared).is_err());
+        assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_history_that_is_too_large_to_share_loses_stories_before_findings() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = other.path().join("memory");
+    let mut history = History::open(folder.path()).unwrap();
+    // Text that does not compress.
+    let mut seed = 1_u64;
+    let mut noise = |length: usize| -> String {
+        let mut letter = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'!' + u8::try_from((seed >> 33) % 90).unwrap())
+        };
+        (0..length).map(|_| letter()).collect()
+    };
+    let results: Vec<TaskResult> = (0..200)
+        .map(|n| TaskResult { diff: noise(5000), ..result("pve1", &format!("/f{n}"), Outcome::Drifted) })
+        .collect();
+    history.record(facts(T0, results), |_, _| Ok(())).unwrap();
+    let words = push(&mut history, folder.path(), &shared).unwrap().unwrap();
+    assert!(words.contains("too large"), "{words}");
+    assert_eq!(history.list(false, T0).unwrap().iter().filter(|f| f.diff.is_empty()).count(), 0);
+    pull(other.path(), &shared).unwrap();
+    assert_eq!(History::open(other.path()).unwrap().list(false, T0).unwrap().len(), 200);
+}
