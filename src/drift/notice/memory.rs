@@ -99,6 +99,10 @@ pub fn look(db: &Connection, channel: &Channel, finding: &Finding) -> Result<()>
         (Some(before), false) if before.muted || finding.is_muted() => return delete(db, &channel.name, &finding.id),
         (Some(before), false) => Known { open: false, seen: bounded(finding), ..before },
         (Some(_), true) if finding.is_muted() => known("unmuted", finding),
+        // It was muted all the time that the channel could have heard of it, and is nothing for the channel now.
+        (Some(before), true) if before.muted && !is_wanted(channel, finding) => {
+            return delete(db, &channel.name, &finding.id);
+        }
         (Some(before), true) => {
             let is_news = matches!(finding.standing, Standing::New | Standing::Back);
             Known {
@@ -190,7 +194,7 @@ pub fn tidy(db: &Connection, name: &str) -> Result<()> {
 
 fn get(db: &Connection, channel: &str, finding: &str) -> Result<Option<Known>> {
     let select = "SELECT * FROM notice_finding WHERE channel = ?1 AND finding = ?2";
-    db.query_row(select, [channel, finding], known_of).optional()
+    db.prepare_cached(select)?.query_row([channel, finding], known_of).optional()
 }
 
 fn put(db: &Connection, channel: &str, known: &Known) -> Result<()> {

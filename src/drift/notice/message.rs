@@ -1,5 +1,6 @@
 //! One message: what is said, in the three forms that the ways to people need. It is fixed when it is put in the outbox.
 
+use super::memory::RUN;
 use crate::drift::{Finding, Run, Time};
 use crate::event::{Outcome, Totals};
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,14 @@ pub struct Content<'a> {
 
 impl Content<'_> {
     pub fn count(&self, what: What) -> usize {
-        self.changes.iter().filter(|change| change.what.rank() == what.rank()).count()
+        let is_one = |change: &&Change| change.what.rank() == what.rank() && change.finding.id != RUN;
+        self.changes.iter().filter(is_one).count()
+    }
+
+    /// What became of runs that could not look.
+    fn runs(&self) -> Option<&'static str> {
+        let change = self.changes.iter().find(|change| change.finding.id == RUN)?;
+        Some(if change.what == What::Gone { "can look again" } else { "could not look for a while" })
     }
 }
 
@@ -152,7 +160,8 @@ pub fn essence(content: &Content<'_>) -> String {
     ];
     let count =
         |(what, word): (What, &str)| Some(content.count(what)).filter(|n| *n > 0).map(|n| format!("{n} {word}"));
-    let mut parts: Vec<String> = named.into_iter().filter_map(count).collect();
+    let runs = content.runs().map(str::to_owned);
+    let mut parts: Vec<String> = runs.into_iter().chain(named.into_iter().filter_map(count)).collect();
     match content.open.len() {
         0 => parts.push("all as described".into()),
         1 => parts.push("1 differs".into()),

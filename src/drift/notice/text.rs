@@ -2,7 +2,7 @@
 
 use super::message::{Change, Content, Kind, What, cut, essence};
 use super::schedule::{ago, show};
-use crate::drift::{Finding, Time, Trace, TraceSource, Undelivered};
+use crate::drift::{Finding, Trace, TraceSource, Undelivered};
 use crate::event::Outcome;
 use jiff::tz::TimeZone;
 
