@@ -9,7 +9,7 @@ use super::message::Message;
 use crate::drift::{Time, Undelivered};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-/// What this module keeps. All times are seconds since the epoch.
+/// What this module keeps. All times are seconds since the epoch. `refused`: the far end works, and does not take this one.
 pub const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY,
@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     message TEXT NOT NULL,
     tries INTEGER NOT NULL DEFAULT 0,
     next_try INTEGER NOT NULL,
+    refused INTEGER NOT NULL DEFAULT 0,
     error TEXT,
     sent INTEGER,
     given_up INTEGER
@@ -108,8 +109,8 @@ pub fn failed(db: &Connection, waiting: &Waiting, failure: &Failure, give_up_s: 
     let next = now + wait_after(waiting.tries + 1).max(pause);
     let given_up = (now - waiting.queued >= give_up_s).then_some(now);
     db.execute(
-        "UPDATE outbox SET error = ?2, next_try = ?3, given_up = ?4 WHERE id = ?1 AND sent IS NULL",
-        params![waiting.id, format!("{why}{unsure}"), next, given_up],
+        "UPDATE outbox SET error = ?2, next_try = ?3, given_up = ?4, refused = ?5 WHERE id = ?1 AND sent IS NULL",
+        params![waiting.id, format!("{why}{unsure}"), next, given_up, !failure.whole_channel],
     )?;
     Ok(given_up.is_some())
 }
@@ -136,9 +137,13 @@ pub fn queued_since(db: &Connection, channel: &str, from: Time, now: Time) -> Re
     db.query_row(count, params![channel, from, now], |row| row.get(0))
 }
 
-/// Since when the newest message waits that was tried in vain.
+/// Since when the newest message waits that was tried in vain, if the channel does not work. One or two that were refused
+/// for what they are say nothing about others.
 pub fn stuck_since(db: &Connection, channel: &str) -> Result<Option<Time>> {
-    let select = format!("SELECT max(queued) FROM outbox WHERE channel = ?1 AND tries > 0 AND {WAITING}");
+    let select = format!(
+        "SELECT max(queued) FROM outbox WHERE channel = ?1 AND tries > 0 AND {WAITING}
+         HAVING sum(refused = 0) > 0 OR count(*) > 2"
+    );
     db.query_row(&select, [channel], |row| row.get(0)).optional().map(Option::flatten)
 }
 

@@ -22,7 +22,6 @@ pub enum Answer {
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub method: String,
-    pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: serde_json::Value,
 }
@@ -89,7 +88,6 @@ async fn serve(
     let headers = head.headers.iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap_or_default().to_owned()));
     remember.lock().unwrap().push(Asked {
         method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
         headers: headers.collect(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     });

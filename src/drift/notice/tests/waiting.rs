@@ -130,6 +130,22 @@ fn one_message_that_is_refused_does_not_hold_up_the_others_of_the_run() {
 }
 
 #[test]
+fn a_message_that_is_refused_for_what_it_is_does_not_silence_its_channel() {
+    let (folder, db, server) = (tempfile::tempdir().unwrap(), database(), Server::start(Answer::Status(413)));
+    let config = chat(folder.path(), &server);
+    let mut all: Vec<Finding> = Vec::new();
+    for run in 0..6 {
+        let now = NOON + run * 900;
+        all.iter_mut().for_each(|finding| finding.standing = Standing::Still);
+        all.push(new(&format!("f{run}"), now));
+        plan(&config, &db, &report(run + 1, now, all.clone()), "", now).unwrap();
+        deliver(&config, &db, now).unwrap();
+    }
+    // Where all are refused they do not pile up either.
+    assert_eq!(count(&db), 3);
+}
+
+#[test]
 fn a_pause_that_the_server_asks_for_is_kept() {
     let (folder, db) = (tempfile::tempdir().unwrap(), database());
     let server = Server::start(Answer::Header(429, "retry-after", "1800".into()));
