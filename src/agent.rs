@@ -77,7 +77,13 @@ fn serve_each<W: Write>(input: &mut impl BufRead, voice: &Voice<'_, W>, host: Bo
         Mode::Check => Ground::Check(Preview::new(host)),
         Mode::Apply => Ground::Apply(host),
     };
-    voice.say(id, Response::Hello { version: env!("CARGO_PKG_VERSION").into() })?;
+    // Said with the greeting: a question of its own would be a round trip of every run.
+    let owed = match journal::pending(ground.probe()) {
+        // A host that is only predicted owes nothing yet.
+        Err(LookError::NotYet { .. }) => Ok(Vec::new()),
+        other => other.map_err(|error| error.to_string()),
+    };
+    voice.say(id, Response::Hello { version: env!("CARGO_PKG_VERSION").into(), owed })?;
     while let Some(Numbered { id, body }) = read_frame::<Numbered<Request>>(input, &mut |_| {})? {
         voice.working_on.store(id, Ordering::Release);
         let response = answer(&ground, body, &|progress| {
@@ -109,12 +115,6 @@ fn answer(ground: &Ground, request: Request, tell: Tell<'_>) -> Response {
         },
         Request::Perform { steps, notify } => perform(ground, &steps, &notify, tell),
         Request::Trace { trails } => Response::Trace { traces: trace::follow(ground.real(), &trails) },
-        Request::PendingHandlers => match journal::pending(ground.probe()) {
-            Ok(handlers) => Response::PendingHandlers { handlers },
-            // A host that is only predicted owes nothing yet.
-            Err(LookError::NotYet { .. }) => Response::PendingHandlers { handlers: Vec::new() },
-            Err(error) => Response::Error { message: error.to_string() },
-        },
         Request::HandlerDone { handler } => match ground {
             Ground::Check(_) => Response::Done,
             Ground::Apply(host) => match journal::done(host.as_ref(), &handler) {

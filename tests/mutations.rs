@@ -268,7 +268,8 @@ fn frames_of_a_link() {
         corpus.push(frame);
     }
     let mut hello = b"Welcome to Debian\r\n\x1b[32mroot@pve1\x1b[0m:~# ".to_vec();
-    write_frame(&mut hello, &Numbered { id: 1, body: &Request::PendingHandlers }).expect("a frame");
+    write_frame(&mut hello, &Numbered { id: 1, body: &Request::HandlerDone { handler: "restart".into() } })
+        .expect("a frame");
     corpus.push(hello);
     feed("wire", &corpus, 6_000, |bytes| {
         let mut input = bytes;

@@ -352,3 +352,32 @@ fn a_ticket_that_expires_in_a_run_is_renewed() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(bed.read_at("pve2", "/root/elsewhere").as_deref(), Some("x"));
 }
+
+#[test]
+fn one_apply_at_a_time_and_a_run_whose_lock_is_taken_over_stops() {
+    let bed = Bed::lab();
+    bed.cluster(PASSWORD);
+    let text = "
+- hosts: pve1
+  tasks:
+    - { name: before, copy: { dest: /root/before, content: x } }
+    - { name: work, pause: { seconds: 12 } }
+    - { name: after, copy: { dest: /root/after, content: x } }
+";
+    bed.playbook("slow.yml", text);
+    bed.playbook("quick.yml", "- hosts: pve2\n  tasks:\n    - copy: { dest: /root/quick, content: x }\n");
+    let first = bed.start(&["apply", "slow.yml", "-i", "cluster.yml"]);
+    bed.until("before");
+    let second = bed.run(&["apply", "quick.yml", "-i", "cluster.yml"]);
+    assert_eq!(second.status.code(), Some(1), "{}", said(&second));
+    assert!(said(&second).contains("another apply works on this cluster"), "{}", said(&second));
+    assert!(said(&second).contains("apply slow.yml"), "{}", said(&second));
+    let beside = bed.run(&["check", "quick.yml", "-i", "cluster.yml"]);
+    assert_eq!(beside.status.code(), Some(3), "{}", said(&beside));
+    let forced = bed.run(&["apply", "quick.yml", "-i", "cluster.yml", "--break-lock"]);
+    assert_eq!(forced.status.code(), Some(0), "{}", said(&forced));
+    let first = first.wait_with_output().unwrap();
+    assert_eq!(first.status.code(), Some(1), "{}", said(&first));
+    assert!(said(&first).contains("apply quick.yml") && said(&first).contains("took over"), "{}", said(&first));
+    assert_eq!(bed.read("after"), None, "it went on without the lock");
+}

@@ -9,7 +9,7 @@ use crate::event::{Mode, Reporter};
 use crate::exit;
 use crate::fleet::{self, Fleet, vars_of};
 use crate::inventory::select;
-use crate::link::lock::{Held, LockError};
+use crate::link::lock::{Claim, Held, How, LockError, Loss};
 use crate::link::{self, Connect};
 use crate::report::{Json as JsonReport, JsonLines, Style, Terminal};
 use clap::Parser;
@@ -161,12 +161,16 @@ pub(super) fn drive(args: &Args, mode: Mode, trace: bool, reporter: &mut dyn Rep
         return Err(usage(format!("--start-at-task: no task is named `{name}`")));
     }
     list::some_task_is_chosen(&playbooks, &options).map_err(usage)?;
-    // Kept to the end of the run.
-    let _lock = match mode {
+    let lock = match mode {
         Mode::Check => None,
         Mode::Apply => lock(args, connect.as_ref()).map_err(|why| (exit::FAILED, format!("error: {why}")))?,
     };
-    Ok(Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter).run(&playbooks))
+    let mut fleet = Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter);
+    // Kept to the end of the run.
+    if let Some(mut lock) = lock {
+        fleet = fleet.guarded(move || lock.is_lost());
+    }
+    Ok(fleet.run(&playbooks))
 }
 
 /// Each link holds a few descriptors, and many systems begin with 1024. What cannot be had is said by the link that
@@ -201,13 +205,51 @@ fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) ->
     Ground::of(loaded)
 }
 
+/// The lock of an apply, and what is needed to take it up again.
+struct Lock<'a> {
+    connect: &'a dyn Connect,
+    owner: String,
+    held: Option<Held>,
+}
+
+impl Lock<'_> {
+    /// Why the run must not change anything any more. A lock whose node went away is taken up at another node.
+    fn is_lost(&mut self) -> Option<String> {
+        let stop = |who: String| {
+            format!(
+                "{who} took over this cluster's lock, so this run stops before its next change; \
+                 run it again when the other one is done"
+            )
+        };
+        match self.held.as_mut()?.lost()? {
+            Loss::Taken(who) => return Some(stop(who)),
+            Loss::Away => self.held = None,
+        }
+        let (since, who) = self.owner.split_once(' ').unwrap_or_default();
+        let claim = Claim { owner: format!("{since} {who} again"), how: How::Resume(self.owner.clone()) };
+        match self.connect.lock(&claim, &mut |told| tell!("note: {told}")) {
+            Ok(held) => {
+                tell!("note: the node that held this run's lock was lost; it is held at another now");
+                (self.held, self.owner) = (held, claim.owner);
+                None
+            }
+            Err(LockError::Busy(why)) => Some(format!("this run's lock was lost with its node, and {why}")),
+            Err(LockError::Unknown(why)) => {
+                tell!("warning: this run's lock was lost with its node, another apply could run beside it: {why}");
+                None
+            }
+        }
+    }
+}
+
 /// One apply at a time on a cluster. Where nobody can tell, that is said, and the run goes on: a cluster that is half
 /// down is what an apply may have to mend.
-fn lock(args: &Args, connect: &dyn Connect) -> Result<Option<Held>, String> {
+fn lock<'a>(args: &Args, connect: &'a dyn Connect) -> Result<Option<Lock<'a>>, String> {
     let names: Vec<String> = args.playbooks.iter().map(|p| p.display().to_string()).collect();
     let owner = link::lock::owner(&format!("apply {}", names.join(" ")));
-    match connect.lock(&owner, args.break_lock, &mut |told| tell!("note: {told}")) {
-        Ok(held) => Ok(held),
+    let claim = Claim { owner, how: if args.break_lock { How::Break } else { How::Wait } };
+    match connect.lock(&claim, &mut |told| tell!("note: {told}")) {
+        Ok(held) => Ok(Some(Lock { connect, owner: claim.owner, held })),
         Err(LockError::Busy(why)) => Err(why),
         Err(LockError::Unknown(why)) => {
             tell!("warning: this run has no lock on the cluster, another apply could run beside it: {why}");

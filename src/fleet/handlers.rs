@@ -2,7 +2,7 @@
 
 use super::flow::Scene;
 use super::{Fleet, Mode};
-use crate::link::LinkError;
+use crate::link::{Link, LinkError};
 use crate::playbook::{Play, TaskDef};
 use crate::wire::{Request, Response};
 
@@ -20,39 +20,33 @@ impl Fleet<'_> {
         names
     }
 
-    /// Asks hosts what earlier runs owe them, once, so that it runs at the next flush. Nobody is waited for: a
+    /// Takes in what earlier runs owe hosts, once, so that it runs at the next flush. Nobody is waited for: a
     /// container that comes up later in the play is asked at the flush.
     pub(super) fn collect_owed(&mut self, hosts: &[String]) {
         let may_come = self.mode == Mode::Check && self.cluster_changes;
         let strangers: Vec<String> = hosts.iter().filter(|h| !self.hosts.state(h).asked_for_owed).cloned().collect();
         self.hosts.open_all(&strangers, may_come);
-        let mut asked = Vec::new();
         for host in hosts {
             if self.hosts.state(host).asked_for_owed {
                 continue;
             }
-            match self.hosts.send(host, may_come, &Request::PendingHandlers) {
-                Ok(()) => {
+            match self.hosts.link(host, may_come).map(Link::take_owed) {
+                Ok(owed) => {
                     self.hosts.state(host).asked_for_owed = true;
-                    asked.push(host);
+                    match owed.unwrap_or(Ok(Vec::new())) {
+                        Ok(handlers) => {
+                            self.owed.extend(handlers.into_iter().map(|handler| (host.clone(), handler)));
+                        }
+                        Err(why) => {
+                            // What is owed cannot be told, so the run must not end as if nothing were.
+                            self.failures += 1;
+                            self.note(format!("{host}: the handlers it is owed cannot be read: {why}"));
+                        }
+                    }
                 }
                 Err(LinkError::NotRunning { .. }) => {}
                 // Its first task says so; connecting once more would only cost the time again.
                 Err(error) => self.hosts.lose(host, &error),
-            }
-        }
-        for host in asked {
-            match self.hosts.answer(host, &mut |_, _| {}) {
-                Ok(Response::PendingHandlers { handlers }) => {
-                    self.owed.extend(handlers.into_iter().map(|handler| (host.clone(), handler)));
-                }
-                Ok(Response::Error { message }) => {
-                    // What is owed cannot be told, so the run must not end as if nothing were.
-                    self.failures += 1;
-                    self.note(format!("{host}: the handlers it is owed cannot be read: {message}"));
-                }
-                Ok(other) => self.note(format!("{host}: unexpected answer {other:?}")),
-                Err(error) => drop(self.lost(host, &error)),
             }
         }
     }

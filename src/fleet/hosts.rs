@@ -45,7 +45,12 @@ pub struct Hosts<'a> {
     /// Check: what tasks on other hosts would have led to on this one, to be told before its next question.
     predicted: BTreeMap<String, Vec<Step>>,
     known: Arc<HostVars>,
+    /// Asked before each change whether the run may still make it; else why not.
+    guard: Option<Guard<'a>>,
+    pub stopped: Option<String>,
 }
+
+pub type Guard<'a> = Box<dyn FnMut() -> Option<String> + 'a>;
 
 /// The variables of every host, shared with `hostvars` in templates, which looks at them only when asked.
 #[derive(Debug, Default)]
@@ -90,7 +95,8 @@ impl<'a> Hosts<'a> {
         let known = Arc::new(HostVars { all: RwLock::default(), doubt });
         let (links, refused) = (BTreeMap::new(), BTreeMap::new());
         let (states, ahead, predicted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let hosts = Self { connect, mode, links, refused, states, ahead, predicted, known };
+        let (guard, stopped) = (None, None);
+        let hosts = Self { connect, mode, links, refused, states, ahead, predicted, known, guard, stopped };
         for host in &inventory.hosts {
             hosts.introduce(host, inventory);
         }
@@ -208,7 +214,24 @@ impl<'a> Hosts<'a> {
         }
     }
 
+    pub fn guard(&mut self, guard: Guard<'a>) {
+        self.guard = Some(guard);
+    }
+
+    /// Refuses what would change a host once the run has lost the right to.
+    fn may_change(&mut self, request: &Request) -> Result<(), LinkError> {
+        let changes = matches!(request, Request::Run { look_only: false, .. } | Request::Perform { .. });
+        if self.mode == Mode::Apply && changes && self.stopped.is_none() {
+            self.stopped = self.guard.as_mut().and_then(|guard| guard());
+        }
+        match &self.stopped {
+            Some(why) if changes => Err(LinkError::Stopped { why: why.clone() }),
+            _ => Ok(()),
+        }
+    }
+
     pub fn send(&mut self, host: &str, may_come: bool, request: &Request) -> Result<(), LinkError> {
+        self.may_change(request)?;
         // Answers come in the order of the questions.
         if let (Some(link), Some(ahead)) = (self.links.get_mut(host), self.ahead.get_mut(host)) {
             for (_, answer) in ahead.iter_mut().filter(|(_, answer)| answer.is_none()) {
@@ -288,6 +311,9 @@ impl<'a> Hosts<'a> {
     }
 
     pub fn lose(&mut self, host: &str, error: &LinkError) {
+        if matches!(error, LinkError::Stopped { .. }) {
+            return;
+        }
         self.links.remove(host);
         self.ahead.remove(host);
         self.state(host).unreachable = Some(error.to_string());

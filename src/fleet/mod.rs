@@ -110,6 +110,12 @@ impl<'a> Fleet<'a> {
         }
     }
 
+    /// `guard` is asked before each change whether the run may still make it; what it answers is why not.
+    pub fn guarded(mut self, guard: impl FnMut() -> Option<String> + 'a) -> Self {
+        self.hosts.guard(Box::new(guard));
+        self
+    }
+
     /// Runs the playbooks to their end and returns the exit code.
     pub fn run(mut self, playbooks: &[Playbook]) -> u8 {
         let since = Instant::now();
@@ -142,7 +148,7 @@ impl<'a> Fleet<'a> {
     fn exit(&self) -> u8 {
         if self.lost > 0 {
             exit::UNREACHABLE
-        } else if self.failures > 0 {
+        } else if self.failures > 0 || self.hosts.stopped.is_some() {
             exit::FAILED
         } else if self.mode == Mode::Check && self.totals.drifted > 0 {
             exit::DRIFT

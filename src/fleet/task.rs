@@ -311,7 +311,7 @@ impl Fleet<'_> {
 
     pub(super) fn lost(&mut self, host: &str, error: &LinkError) -> HostResult {
         self.hosts.lose(host, error);
-        let unreachable = Some(error.to_string());
+        let unreachable = (!matches!(error, LinkError::Stopped { .. })).then(|| error.to_string());
         HostResult { outright: true, unreachable, ..HostResult::new(Status::Failed, error.to_string()) }
     }
 

@@ -1,10 +1,10 @@
 //! Ways to the embedded cluster's hosts: agents over pipes to nodes and containers, REST over HTTPS to its API.
 
-use super::lock::{Held, LockError};
+use super::lock::{Claim, Held, Hold, How, LockError, Loss};
 use super::{ApiHost, Connect, Link, LinkError, in_process, lock};
 use crate::event::Mode;
 use crate::host::Local;
-use crate::lab::{Lab, LabError, api, guest};
+use crate::lab::{Lab, LabError, Turn, api, guest};
 use crate::pve::{Client, Config, Fingerprint, Login, SecondFactor, Secret, Trust};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
@@ -66,6 +66,12 @@ impl LabHosts {
     }
 }
 
+impl Hold for Turn {
+    fn lost(&mut self) -> Option<Loss> {
+        self.lost_to().map(|owner| Loss::Taken(lock::shown(&owner)))
+    }
+}
+
 impl Connect for LabHosts {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
         if host == "localhost" {
@@ -88,8 +94,8 @@ impl Connect for LabHosts {
         }
     }
 
-    fn lock(&self, owner: &str, take_over: bool, _tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
-        match self.lab.take_turn(owner, take_over) {
+    fn lock(&self, claim: &Claim, _tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
+        match self.lab.take_turn(&claim.owner, matches!(claim.how, How::Break)) {
             Ok(Ok(turn)) => Ok(Some(Box::new(turn))),
             Ok(Err(owner)) => Err(LockError::Busy(lock::busy(&owner))),
             Err(error) => Err(LockError::Unknown(error.to_string())),

@@ -6,7 +6,7 @@
 use super::LinkError;
 use super::boot::quote;
 use std::io::{BufRead, BufReader, Read};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A node answers for the lock within this time.
@@ -14,11 +14,57 @@ const ANSWER: Duration = Duration::from_secs(45);
 /// What pmxcfs gives a lock whose owner is silent.
 const EXPIRES_S: u64 = 120;
 
+/// The lock of those who change the cluster.
+pub const NAME: &str = "converge";
+
 /// What a node's shell runs for it: `PVE OWNER wait|break [NAME]`.
 pub const SCRIPT: &str = include_str!("lock.sh");
 
 /// What is given back at the end of a run by being dropped.
-pub type Held = Box<dyn Send>;
+pub trait Hold: Send {
+    /// Whether it is this run's no more. Asked before each change, so it waits for nobody.
+    fn lost(&mut self) -> Option<Loss>;
+}
+
+pub type Held = Box<dyn Hold>;
+
+/// How a lock was lost.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Somebody else took it over: who.
+    Taken(String),
+    /// The node that held it cannot be heard any more; pmxcfs lets the lock expire.
+    Away,
+}
+
+/// Who asks for the lock, and what they do about another owner.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub owner: String,
+    pub how: How,
+}
+
+#[derive(Debug, Clone)]
+pub enum How {
+    /// Gives way.
+    Wait,
+    /// Takes it over, and lets the other one notice before going on.
+    Break,
+    /// It was held under this owner's line until its node was lost, and is taken up at another.
+    Resume(String),
+}
+
+impl Claim {
+    /// As the script's words after the cluster's directory.
+    pub fn words<'a>(&'a self, name: &'a str) -> [&'a str; 4] {
+        let (how, before) = match &self.how {
+            How::Wait => ("wait", ""),
+            How::Break => ("break", ""),
+            How::Resume(before) => ("resume", before.as_str()),
+        };
+        [&self.owner, how, name, before]
+    }
+}
 
 /// What asking for the lock came to.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +89,7 @@ fn now_s() -> u64 {
 }
 
 /// An owner's line for people: who, and for how long.
-fn shown(owner: &str) -> String {
+pub fn shown(owner: &str) -> String {
     let (since, who) = owner.trim().split_once(' ').unwrap_or_default();
     match since.parse::<u64>() {
         Ok(since) => {
@@ -56,8 +102,9 @@ fn shown(owner: &str) -> String {
 }
 
 /// The command line for a node's shell that takes the lock and holds it until its input ends.
-pub fn script(pve: &str, owner: &str, take_over: bool, prefix: &[String]) -> String {
-    line(&[pve, owner, if take_over { "break" } else { "wait" }], prefix)
+pub fn script(pve: &str, claim: &Claim, prefix: &[String]) -> String {
+    let [owner, how, name, before] = claim.words(NAME);
+    line(&[pve, owner, how, name, before], prefix)
 }
 
 /// Takes a lock of another name on this machine, for those who take turns. [`LockError::Busy`] holds what its owner said
@@ -102,11 +149,33 @@ pub fn await_held<K: Send + 'static>(
         };
         let (kind, rest) = word.split_once(' ').unwrap_or((&word, ""));
         match kind {
-            "held" => return Ok(Some(Box::new(keep))),
+            "held" => return Ok(Some(Box::new(Kept { words, _keep: keep }))),
             "none" => return Ok(None),
             "broke" => tell(format!("took over the lock of {}", shown(rest))),
             "busy" => return Err(LockError::Busy(taken(rest))),
             _ => return Err(LockError::Unknown(format!("the lock cannot be taken: {rest} (no quorum?)"))),
+        }
+    }
+}
+
+/// A lock that a shell holds for as long as its input is open.
+struct Kept<K> {
+    words: Receiver<String>,
+    _keep: K,
+}
+
+impl<K: Send> Hold for Kept<K> {
+    fn lost(&mut self) -> Option<Loss> {
+        loop {
+            match self.words.try_recv() {
+                Ok(word) => {
+                    if let Some(owner) = word.strip_prefix("lost ") {
+                        return Some(Loss::Taken(shown(owner)));
+                    }
+                }
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => return Some(Loss::Away),
+            }
         }
     }
 }
@@ -151,8 +220,13 @@ mod tests {
         }
     }
 
-    fn take(dir: &Path, who: &str, take_over: bool) -> Result<Option<Held>, LockError> {
-        let line = script(dir.join("pve").to_str().unwrap(), &format!("{} {who}", now_s()), take_over, &[]);
+    fn take(dir: &Path, who: &str, how: How) -> Result<Option<Held>, LockError> {
+        let claim = Claim { owner: format!("{} {who}", now_s()), how };
+        claimed(dir, &claim)
+    }
+
+    fn claimed(dir: &Path, claim: &Claim) -> Result<Option<Held>, LockError> {
+        let line = script(dir.join("pve").to_str().unwrap(), claim, &[]);
         let path = format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("sh");
         command.args(["-c", &line]).env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -164,11 +238,11 @@ mod tests {
     #[test]
     fn the_second_one_is_told_who_is_first() {
         let dir = bed();
-        let first = take(dir.path(), "anna@desk", false).unwrap().expect("a lock");
-        let Err(LockError::Busy(why)) = take(dir.path(), "bert@desk", false) else { panic!("two at once") };
+        let first = take(dir.path(), "anna@desk", How::Wait).unwrap().expect("a lock");
+        let Err(LockError::Busy(why)) = take(dir.path(), "bert@desk", How::Wait) else { panic!("two at once") };
         assert!(why.contains("anna@desk") && why.contains("--break-lock"), "{why}");
         drop(first);
-        assert!(take(dir.path(), "bert@desk", false).unwrap().is_some());
+        assert!(take(dir.path(), "bert@desk", How::Wait).unwrap().is_some());
         assert!(!dir.path().join("pve/priv/lock/converge").exists());
         assert!(!dir.path().join("pve/priv/converge-owner").exists());
     }
@@ -176,8 +250,12 @@ mod tests {
     #[test]
     fn a_lock_can_be_taken_over_and_its_old_owner_does_not_free_it() {
         let dir = bed();
-        let first = take(dir.path(), "anna@desk", false).unwrap();
-        let second = take(dir.path(), "bert@desk", true).unwrap().expect("taken over");
+        let mut first = take(dir.path(), "anna@desk", How::Wait).unwrap().expect("a lock");
+        let mut second = take(dir.path(), "bert@desk", How::Break).unwrap().expect("taken over");
+        // Who takes over waits until the other one has noticed.
+        let Some(Loss::Taken(by)) = first.lost() else { panic!("the old owner does not know") };
+        assert!(by.contains("bert@desk"), "{by}");
+        assert_eq!(second.lost(), None);
         drop(first);
         assert!(dir.path().join("pve/priv/lock/converge").exists(), "the old owner freed the new one's lock");
         drop(second);
@@ -185,12 +263,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_whose_node_was_lost_is_taken_up_by_its_owner_alone() {
+        let dir = bed();
+        let pve = dir.path().join("pve");
+        // What a node that died leaves.
+        std::fs::create_dir(pve.join("priv/lock/converge")).unwrap();
+        std::fs::write(pve.join("priv/converge-owner"), "1 anna@desk\n").unwrap();
+        let resume = |before: &str| Claim { owner: "2 anna@desk".into(), how: How::Resume(before.into()) };
+        assert!(matches!(claimed(dir.path(), &resume("1 bert@desk")), Err(LockError::Busy(_))));
+        let mut again = claimed(dir.path(), &resume("1 anna@desk")).unwrap().expect("taken up");
+        assert_eq!(again.lost(), None);
+    }
+
+    #[test]
     fn where_there_is_no_pmxcfs_there_is_nothing_to_lock_and_where_it_is_read_only_that_is_told() {
         let dir = bed();
         std::fs::write(dir.path().join("bin/stat"), "#!/bin/sh\necho ext2/ext3\n").unwrap();
-        assert!(take(dir.path(), "anna@desk", false).unwrap().is_none());
+        assert!(take(dir.path(), "anna@desk", How::Wait).unwrap().is_none());
         std::fs::write(dir.path().join("bin/stat"), "#!/bin/sh\necho fuseblk\n").unwrap();
         std::fs::remove_dir(dir.path().join("pve/priv/lock")).unwrap();
-        assert!(matches!(take(dir.path(), "anna@desk", false), Err(LockError::Unknown(_))));
+        assert!(matches!(take(dir.path(), "anna@desk", How::Wait), Err(LockError::Unknown(_))));
     }
 }

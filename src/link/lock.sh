@@ -1,13 +1,16 @@
-p=$1 o=$2 b=$3 n=${4:-converge}
+p=$1 o=$2 b=$3 n=${4:-converge} w=$5
 say() { printf "@lock %s\n" "$*"; }
 case $(stat -f -c %T "$p" 2>/dev/null) in fuse*) ;; *) say none; exit 0 ;; esac
 l=$p/priv/lock/$n f=$p/priv/$n-owner
-if [ "$b" = break ] && [ -d "$l" ]; then say broke "$(cat "$f" 2>/dev/null)"; rmdir "$l" 2>/dev/null; fi
+who() { cat "$f" 2>/dev/null; }
+t=
+if [ "$b" = break ] && [ -d "$l" ]; then t=5; say broke "$(who)"; rmdir "$l" 2>/dev/null; fi
+if [ "$b" = resume ] && [ "$(who)" = "$w" ]; then rmdir "$l" 2>/dev/null; fi
 i=0
 until e=$(mkdir "$l" 2>&1); do
   if [ ! -d "$l" ]; then say fail "$e"; exit 1; fi
   i=$((i + 1))
-  if [ $i -gt 2 ]; then say busy "$(cat "$f" 2>/dev/null)"; exit 1; fi
+  if [ $i -gt 2 ]; then say busy "$(who)"; exit 1; fi
   touch -d @0 "$l" 2>/dev/null
   sleep 1
 done
@@ -16,11 +19,22 @@ k=
 free() {
   trap - EXIT
   [ -z "$k" ] || kill "$k" 2>/dev/null
-  if [ "$(cat "$f" 2>/dev/null)" = "$o" ]; then rm -f "$f"; rmdir "$l" 2>/dev/null; fi
+  if [ "$(who)" = "$o" ]; then rm -f "$f"; rmdir "$l" 2>/dev/null; fi
   exit 0
 }
 trap free EXIT HUP TERM INT
-( trap - EXIT HUP TERM INT; while sleep 20; do [ "$(cat "$f" 2>/dev/null)" = "$o" ] && touch "$l" || exit 0; done ) >/dev/null 2>&1 </dev/null &
+[ -z "$t" ] || sleep "$t"
+keep() {
+  trap - EXIT HUP TERM INT
+  i=0
+  while sleep 2 >/dev/null; do
+    c=$(who)
+    if [ -n "$c" ] && [ "$c" != "$o" ]; then say lost "$c"; exit 0; fi
+    i=$((i + 1))
+    if [ $((i % 10)) = 0 ]; then touch -c "$l" || mkdir "$l"; [ -d "$l" ] || mkdir "$l"; fi
+  done
+}
+keep 2>/dev/null </dev/null &
 k=$!
 say held
 cat >/dev/null

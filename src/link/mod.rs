@@ -43,6 +43,7 @@ pub struct Link {
     /// Requests whose answers somebody will ask for, oldest first.
     open: VecDeque<u64>,
     silence: Duration,
+    owed: Option<Result<Vec<String>, String>>,
     explain: Option<Box<dyn Fn(String) -> String + Send>>,
 }
 
@@ -60,6 +61,9 @@ pub enum LinkError {
     /// It lives and works on, but the answer did not come in the time that the caller gave it. The link stays good.
     #[error("{host} was not done within {after_s} s, and works on")]
     Late { host: String, after_s: u64 },
+    /// Nothing was sent: the run has no right to change anything any more.
+    #[error("{why}")]
+    Stopped { why: String },
 }
 
 /// Knows the way to every host of an inventory.
@@ -67,14 +71,9 @@ pub enum LinkError {
 pub trait Connect: Sync {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError>;
 
-    /// The right to change these hosts, alone, until it is dropped; `None` where nothing is shared. `take_over`: also from
-    /// somebody who has it. `tell` gets what a person should know of it.
-    fn lock(
-        &self,
-        _owner: &str,
-        _take_over: bool,
-        _tell: &mut dyn FnMut(String),
-    ) -> Result<Option<lock::Held>, lock::LockError> {
+    /// The right to change these hosts, alone, until it is dropped; `None` where nothing is shared. `tell` gets what a
+    /// person should know of it.
+    fn lock(&self, _claim: &lock::Claim, _tell: &mut dyn FnMut(String)) -> Result<Option<lock::Held>, lock::LockError> {
         Ok(None)
     }
 }
@@ -108,7 +107,10 @@ impl Link {
         let greeting = self.answer(None, &mut |_, _| {})?;
         self.silence = SILENCE;
         match greeting {
-            Response::Hello { .. } => Ok(self),
+            Response::Hello { owed, .. } => {
+                self.owed = Some(owed);
+                Ok(self)
+            }
             other => Err(self.lost(format!("expected a greeting, got {other:?}"))),
         }
     }
@@ -145,6 +147,7 @@ impl Link {
             last_id: 0,
             open: VecDeque::new(),
             silence: HELLO,
+            owed: None,
             explain: None,
         })
     }
@@ -153,6 +156,11 @@ impl Link {
     fn explained(mut self, explain: impl Fn(String) -> String + Send + 'static) -> Self {
         self.explain = Some(Box::new(explain));
         self
+    }
+
+    /// The handlers that an earlier run owes this host, as it said in its greeting, or why it cannot tell; once.
+    pub fn take_owed(&mut self) -> Option<Result<Vec<String>, String>> {
+        self.owed.take()
     }
 
     pub fn send(&mut self, request: &Request) -> Result<(), LinkError> {

@@ -3,7 +3,7 @@
 //! The shell is a person's: it greets, prompts and echoes. What it prints before the agent speaks is noise.
 
 use super::binary::Binary;
-use super::lock::{Held, LockError, await_held};
+use super::lock::{Claim, Held, LockError, await_held};
 use super::{Link, LinkError, boot};
 use crate::event::Mode;
 use crate::pve::{Client, Error, TerminalInput, TerminalOutput};
@@ -33,13 +33,12 @@ pub fn lock(
     node: &str,
     client: &Client,
     endpoint: &str,
-    owner: &str,
-    take_over: bool,
+    claim: &Claim,
     tell: &mut dyn FnMut(String),
 ) -> Result<Option<Held>, LockError> {
     let (output, mut input) = open(client, endpoint, node).map_err(LockError::Unknown)?;
-    let mode = if take_over { "break" } else { "wait" };
-    let line = boot::typed(super::lock::SCRIPT, &["/etc/pve", owner, mode], &[]);
+    let [owner, how, name, before] = claim.words(super::lock::NAME);
+    let line = boot::typed(super::lock::SCRIPT, &["/etc/pve", owner, how, name, before], &[]);
     input.write_all(line.as_bytes()).map_err(|e| LockError::Unknown(e.to_string()))?;
     await_held(UntilEnd::new(output), input, &super::lock::busy, tell)
 }
@@ -127,7 +126,11 @@ mod tests {
         assert!(line.len() < 4096, "{} bytes", line.len());
         assert_eq!(line.matches('\n').count(), 1);
         assert!(!line.contains("@boot"), "its echo would be taken for the answer");
-        let lock = boot::typed(super::super::lock::SCRIPT, &["/etc/pve", &"o".repeat(300), "break"], &[]);
+        let lock = boot::typed(
+            super::super::lock::SCRIPT,
+            &["/etc/pve", &"o".repeat(300), "resume", "converge", &"o".repeat(300)],
+            &[],
+        );
         assert!(lock.len() < 4096, "{} bytes", lock.len());
     }
 

@@ -1,6 +1,6 @@
 //! Ways to the hosts of an inventory: this machine, the cluster's API, and what the inventory says of each host.
 
-use super::lock::{Held, LockError};
+use super::lock::{Claim, Held, LockError};
 use super::reach::{Reach, Way};
 use super::{ApiHost, Connect, Link, LinkError, in_process, lock, pct, pve_shell, ssh};
 use crate::event::Mode;
@@ -147,17 +147,17 @@ impl Connect for InventoryHosts {
     }
 
     /// At the first node that can be asked. Hosts that are no Proxmox nodes share nothing.
-    fn lock(&self, owner: &str, take_over: bool, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
+    fn lock(&self, claim: &Claim, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
         let mut why = Vec::new();
         for (name, reach) in self.nodes.iter().filter_map(|name| Some((name, self.reach.get(name)?))) {
             let sudo: Vec<String> =
                 if reach.sudo { ["sudo", "-n", "--"].map(str::to_owned).into() } else { Vec::new() };
-            let line = lock::script("/etc/pve", owner, take_over, &sudo);
+            let line = lock::script("/etc/pve", claim, &sudo);
             let answer = match &reach.way {
                 Way::Ssh(target) => ssh::lock(Some(target), line, &lock::busy, tell),
                 Way::Local => ssh::lock(None, line, &lock::busy, tell),
                 Way::PveShell(endpoint) => match &self.cluster {
-                    Some((client, _)) => pve_shell::lock(name, client, endpoint, owner, take_over, tell),
+                    Some((client, _)) => pve_shell::lock(name, client, endpoint, claim, tell),
                     None => continue,
                 },
             };

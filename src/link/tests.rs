@@ -73,11 +73,12 @@ fn an_answer_to_what_was_not_asked_ends_the_link() {
     let mut link = linked(|input, mut output| {
         let mut input = BufReader::new(input);
         while let Some(id) = read(&mut input) {
-            let body = if id == 1 { Response::Hello { version: String::new() } } else { Response::Done };
+            let body =
+                if id == 1 { Response::Hello { version: String::new(), owed: Ok(Vec::new()) } } else { Response::Done };
             write_frame(&mut output, &frame(if id == 1 { 1 } else { id + 1 }, body)).unwrap();
         }
     });
-    let error = link.call(&Request::PendingHandlers).unwrap_err();
+    let error = link.call(&Request::HandlerDone { handler: String::new() }).unwrap_err();
     assert!(error.to_string().contains("it answered request 3 before request 2"), "{error}");
     assert!(link.answer(None, &mut |_, _| {}).is_err(), "nothing is open");
 }

@@ -40,8 +40,6 @@ pub enum Request {
     Perform { steps: Vec<Step>, notify: Vec<String> },
     /// Who changed something, as far as this host can say. Asks the host itself, also in a check.
     Trace { trails: Vec<Trail> },
-    /// Handlers that an earlier run owes this host.
-    PendingHandlers,
     /// A handler ran to its end, or was journalled for a change that then did not happen.
     HandlerDone { handler: String },
 }
@@ -51,6 +49,8 @@ pub enum Request {
 pub enum Response {
     Hello {
         version: String,
+        /// Handlers that an earlier run owes this host, or why that cannot be told.
+        owed: Result<Vec<String>, String>,
     },
     Run(HostResult),
     Probe {
@@ -60,9 +60,6 @@ pub enum Response {
     Perform {
         result: Result<Vec<Output>, StepError>,
         provisional: Vec<String>,
-    },
-    PendingHandlers {
-        handlers: Vec<String>,
     },
     /// Each with the place of its trail in the request.
     Trace {

@@ -89,6 +89,7 @@ impl Session<'_, '_, '_> {
             }
             Ok(Response::Error { message }) => Err(failed(message)),
             Ok(other) => Err(failed(format!("unexpected answer {other:?}"))),
+            Err(LinkError::Stopped { why }) => Err(StepError::Refused { reason: why }),
             Err(error) => {
                 self.fleet.hosts.lose(target, &error);
                 Err(StepError::Look(unreachable(target, &error)))

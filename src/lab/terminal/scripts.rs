@@ -106,6 +106,10 @@ impl Session {
             Ok(turn) => turn,
             Err(owner) => return writeln!(self.tty, "@lock busy {owner}"),
         };
+        if take_over {
+            // Another owner must have noticed before this one goes on.
+            std::thread::sleep(2 * LOOK);
+        }
         writeln!(self.tty, "@lock held")?;
         let mut held = self.tty.try_clone()?;
         let (end, ended) = std::sync::mpsc::channel::<()>();
