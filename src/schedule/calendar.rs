@@ -1,6 +1,7 @@
 //! Calendar expressions, as systemd understands them. They are read by systemd alone: what it does not know is no time.
 
 use crate::host::{LookError, Output, Probe, Query, Topic};
+use jiff::civil::DateTime;
 
 /// What systemd makes of an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,58 @@ fn parse(output: &Output) -> Result<Read, String> {
     };
     let next = value("Next elapse").filter(|next| *next != "never").map(str::to_owned);
     Ok(Read { normalized: normalized.to_owned(), next })
+}
+
+/// The shortest time between two of the moments that come next (seconds). Where there is no systemd-analyze, that of the
+/// words that everybody knows, and an hour for the rest.
+///
+/// # Errors
+/// When systemd does not know a time, when none ever comes, or nobody answered.
+pub fn pause(host: &dyn Probe, times: &[&str]) -> Result<u64, String> {
+    let mut moments: Vec<DateTime> = Vec::new();
+    for time in times {
+        let argv = ["systemd-analyze", "calendar", "--iterations=3", "--", time];
+        match host.query(&Query::new(Topic::Other, argv)) {
+            Ok(output) => {
+                let read = parse(&output).map_err(|why| format!("{time}: {why}"))?;
+                if read.next.is_none() {
+                    return Err(format!("{time}: that time never comes"));
+                }
+                moments.extend(elapses(&output.stdout));
+            }
+            Err(LookError::NoProgram { .. }) => return Ok(times.iter().map(|time| known(time)).min().unwrap_or(HOUR)),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    moments.sort();
+    let pairs = moments.windows(2).filter_map(|pair| u64::try_from(pair[0].duration_until(pair[1]).as_secs()).ok());
+    Ok(pairs.filter(|seconds| *seconds > 0).min().unwrap_or(24 * HOUR))
+}
+
+const HOUR: u64 = 3600;
+
+fn known(time: &str) -> u64 {
+    match time {
+        "minutely" => 60,
+        "daily" => 24 * HOUR,
+        "weekly" => 7 * 24 * HOUR,
+        "monthly" => 28 * 24 * HOUR,
+        "quarterly" => 90 * 24 * HOUR,
+        "semiannually" => 181 * 24 * HOUR,
+        "yearly" | "annually" => 365 * 24 * HOUR,
+        _ => HOUR,
+    }
+}
+
+/// `Next elapse: Mon 2026-11-23 00:00:00 UTC`, `Iter. #2: …`. All in one zone; a clock change between two of them makes
+/// them an hour longer or shorter, which does not matter here.
+fn elapses(text: &str) -> impl Iterator<Item = DateTime> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.trim().split_once(": ")?;
+        let moment = key == "Next elapse" || key.starts_with("Iter. #");
+        let mut words = value.split_whitespace().skip(1).filter(|_| moment);
+        format!("{}T{}", words.next()?, words.next()?).parse().ok()
+    })
 }
 
 /// A span of time as systemd writes it: `90`, `15m`, `1h 30min`. In seconds.
@@ -83,6 +136,14 @@ mod tests {
         for text in ["", "soon", "5 fortnights", "m", "-5", "1.5h", "99999999999999999999"] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    /// As systemd 252 answers.
+    #[test]
+    fn the_shortest_pause_is_told_by_the_moments_that_come() {
+        let said = "  Original form: daily\nNormalized form: *-*-* 00:00:00\n    Next elapse: Mon 2026-11-23 00:00:00 UTC\n       From now: 3h 9min left\n       Iter. #2: Tue 2026-11-24 00:00:00 UTC\n       From now: 1 day 3h left\n";
+        let moments: Vec<DateTime> = elapses(said).collect();
+        assert_eq!(moments, ["2026-11-23T00:00:00".parse().unwrap(), "2026-11-24T00:00:00".parse().unwrap()]);
     }
 
     #[test]

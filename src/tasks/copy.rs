@@ -92,6 +92,14 @@ struct OnHost {
 }
 
 impl Copy {
+    /// What is copied, once it was read on the workstation; of a file alone, nothing.
+    pub(super) fn entries(&self) -> &[SourceEntry] {
+        match &self.resolved {
+            Some(Resolved::Tree(entries)) => entries,
+            _ => &[],
+        }
+    }
+
     fn wanted(&self) -> Wanted<'_> {
         managed::wanted!(self)
     }

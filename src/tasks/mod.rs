@@ -39,6 +39,7 @@ pub mod managed;
 pub mod modprobe;
 pub mod mount;
 pub mod owed;
+pub mod own_program;
 pub mod pause;
 pub mod pct;
 mod program;

@@ -108,6 +108,7 @@ pub static KINDS: &[Kind] = &[
     Kind::of::<super::drbd_global::DrbdGlobal>(),
     Kind::of::<super::drbd_module::DrbdModule>(),
     Kind::of::<super::drbd_resource::DrbdResource>(),
+    Kind::of::<super::drift_schedule::DriftSchedule>(),
     Kind::of::<super::fail::Fail>(),
     Kind::of::<super::file::File>(),
     Kind::of::<super::filesystem::Filesystem>(),

@@ -172,6 +172,7 @@ pub static GROUNDS: &[(&str, Ground)] = &[
     ("drbd_global", lab("nodes", &[DRBD_INSTALLED])),
     ("drbd_module", lab("nodes", &[DRBD_INSTALLED])),
     ("drbd_resource", lab("nodes", &[DRBD_INSTALLED, DRBD_LOADED])),
+    ("drift_schedule", lab("nodes", &[])),
     ("fail", rooted(bare).fails().ground()),
     ("file", rooted(etc).ground()),
     ("filesystem", rooted(empty_drbd_device).programs(stand_ins::drbd_device).ground()),

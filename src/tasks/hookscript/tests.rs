@@ -1,9 +1,10 @@
-use super::installed::{LINK, SCRIPT, VERSIONS};
+use super::installed::SCRIPT;
 use super::*;
 use crate::host::{Host, Output};
 use crate::tasks::Decision;
 use crate::tasks::fake::{Fake, faults, task};
 use crate::tasks::fake_cluster::{Api, FakeNode, blocked, calls, drifts_and_predicts, nodes, ok, verdict};
+use crate::tasks::own_program::{LINK, VERSIONS};
 use serde_json::json;
 use std::path::Path;
 
