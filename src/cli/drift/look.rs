@@ -64,15 +64,15 @@ pub fn run(args: &Args) -> u8 {
         by: machine(),
         heal: args.run.as_apply(),
     };
-    let (facts, code) = match ended {
+    let (facts, code, trouble) = match ended {
         Ok(_) if args.run.list_tasks || args.run.list_hosts => return exit::OK,
-        Ok(code) => (collect.facts(about, code), None),
+        Ok(code) => (collect.facts(about, code), None, None),
         Err((code, why)) => {
             tell!("{why}");
-            (could_not_look(about, code, &why), Some(code))
+            (could_not_look(about, code, &why), Some(code), Some(why.to_string()))
         }
     };
-    match remember(out, facts, notify.as_ref()) {
+    match remember(out, facts, notify.as_ref(), trouble.as_deref()) {
         Ok((mut report, mut history)) => {
             report.exit = code.unwrap_or_else(|| exit_of(&report, args.fail_on));
             report.undelivered = told(notify.as_ref(), &history, &mut report);
@@ -88,7 +88,12 @@ pub(super) fn notify_config(path: &Path) -> Result<Config, String> {
 }
 
 /// Takes the run into the history, and with it, or not at all, what people are to be told.
-fn remember(out: &Path, facts: Facts, notify: Option<&Config>) -> Result<(Report, History), String> {
+fn remember(
+    out: &Path,
+    facts: Facts,
+    notify: Option<&Config>,
+    trouble: Option<&str>,
+) -> Result<(Report, History), String> {
     let words = |e: &dyn ToString| e.to_string();
     let _alone = Folder::open(out).map_err(|e| words(&e))?;
     if let Some(shared) = turn::shared_memory() {
@@ -97,9 +102,14 @@ fn remember(out: &Path, facts: Facts, notify: Option<&Config>) -> Result<(Report
     let mut history = History::open(out).map_err(|e| words(&e))?;
     let now = facts.ended;
     let at = out.join("report.html").display().to_string();
-    let report = history.record(facts, |tx, report| match notify {
-        Some(config) => notice::plan(config, tx, report, &at, now).map(drop),
-        None => Ok(()),
+    let (by, command) = (facts.by.clone(), facts.heal.replacen("apply", "check", 1));
+    let report = history.record(facts, |tx, report| match (notify, trouble) {
+        (Some(config), Some(error)) => {
+            let trouble = notice::Trouble { error, by: &by, command: &command };
+            notice::plan_trouble(config, tx, &trouble, now).map(drop)
+        }
+        (Some(config), None) => notice::plan(config, tx, report, &at, now).map(drop),
+        (None, _) => Ok(()),
     });
     Ok((report.map_err(|e| words(&e))?, history))
 }

@@ -48,7 +48,8 @@ pub fn plan_trouble(config: &Config, db: &Connection, trouble: &Trouble<'_>, now
         object: String::new(),
         place: String::new(),
         outcome: Outcome::Failed,
-        summary: trouble.error.to_owned(),
+        // Without the colours that it has for a terminal.
+        summary: anstream::adapter::strip_str(trouble.error).to_string(),
         diff: String::new(),
         provisional: false,
         standing: Standing::Still,
