@@ -162,5 +162,10 @@ pub fn kind_of(result: &TaskResult) -> &str {
     if result.outcome == Outcome::Unreachable { HOST } else { &result.kind }
 }
 
+/// What a finding is called. A host that is lost has nothing to do with the task that came first.
+pub fn name_of(result: &TaskResult) -> &str {
+    if result.outcome == Outcome::Unreachable { "The host answers" } else { &result.task }
+}
+
 #[cfg(test)]
 mod tests;

@@ -108,6 +108,8 @@ impl Hookscript {
             .iter()
             .filter_map(|name| match nodes.get(name) {
                 Some(Ok(_)) => None,
+                // Its words begin with the host.
+                Some(Err(error @ LookError::Unreachable { .. })) => Some(error.to_string()),
                 Some(Err(error)) => Some(format!("{name}: {error}")),
                 None => Some(format!("{name}: no host of the inventory")),
             })

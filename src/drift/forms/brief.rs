@@ -20,7 +20,7 @@ pub struct Look {
     pub all: bool,
 }
 
-const INDENT: &str = "            ";
+const INDENT: &str = "               ";
 
 /// Findings and the sentence that sums them up.
 pub fn brief(report: &Report, look: &Look) -> String {
@@ -89,7 +89,7 @@ impl Look {
             (_, outcome) => (words::outcome(outcome), AnsiColor::Red.on_default()),
         };
         let doubt = if finding.provisional { "?" } else { "" };
-        let pad = " ".repeat(10_usize.saturating_sub(word.len() + doubt.len()).max(1));
+        let pad = " ".repeat(13_usize.saturating_sub(word.len() + doubt.len()).max(1));
         let title = match finding.task.as_str() {
             task if task == finding.object || finding.object.is_empty() => task.to_owned(),
             task => format!("{task}: {}", finding.object),

@@ -1,6 +1,6 @@
 //! What the history knows, for people: what is there, what was, and the story of one finding.
 
-use super::super::report::{Finding, Standing, Time};
+use super::super::report::{Finding, Time};
 use super::{History, HistoryError, mark, rows};
 use rusqlite::params;
 
@@ -30,10 +30,7 @@ impl History {
             .prepare_cached(&query)
             .and_then(|mut query| query.query_map([now], rows::finding)?.collect())
             .map_err(self.fault())?;
-        let last = self.last_run()?.unwrap_or(now);
-        for finding in findings.iter_mut().filter(|finding| finding.is_open() && finding.last_seen >= last) {
-            finding.standing = if finding.seen == 1 { Standing::New } else { Standing::Still };
-        }
+        rows::stand(&self.db, &mut findings).map_err(self.fault())?;
         Ok(findings)
     }
 

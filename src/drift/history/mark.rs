@@ -110,7 +110,10 @@ pub(super) fn resolve(
         .and_then(|mut query| query.query_map(params![now, prefix], rows::finding)?.collect())
         .map_err(fault)?;
     match <[Finding; 1]>::try_from(found) {
-        Ok([finding]) => Ok(finding),
+        Ok([mut finding]) => {
+            rows::stand(db, std::slice::from_mut(&mut finding)).map_err(fault)?;
+            Ok(finding)
+        }
         Err(found) if found.is_empty() => Err(HistoryError::Usage(format!(
             "no finding `{given}` in this history: `converge drift list --all` shows all"
         ))),

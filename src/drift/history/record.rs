@@ -189,7 +189,7 @@ fn sight(tx: &Transaction<'_>, sighting: &Sighting, now: Time) -> rusqlite::Resu
         sighting::kind_of(result),
         sighting.object,
         result.play,
-        result.task,
+        sighting::name_of(result),
         serde_json::to_string(&sighting.tasks).unwrap_or_default(),
         result.place,
         outcome,

@@ -52,6 +52,20 @@ pub fn finding(row: &Row<'_>) -> rusqlite::Result<Finding> {
     })
 }
 
+/// Gives findings the standing that they had after the last run.
+pub fn stand(db: &Connection, findings: &mut [Finding]) -> rusqlite::Result<()> {
+    let last: Option<Time> = db.query_row("SELECT max(ended) FROM runs", [], |row| row.get(0))?;
+    for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
+        finding.standing = match (finding.seen, last) {
+            (_, Some(last)) if finding.last_seen < last => Standing::NotLooked,
+            (1, _) => Standing::New,
+            _ if finding.since == finding.last_seen => Standing::Back,
+            _ => Standing::Still,
+        };
+    }
+    Ok(())
+}
+
 /// The spells that ended before this one, oldest first.
 pub fn spells(db: &Connection, finding: &str) -> rusqlite::Result<Vec<(Time, Time)>> {
     db.prepare_cached("SELECT since, until FROM spells WHERE finding = ?1 ORDER BY since")?

@@ -108,5 +108,9 @@ impl Session<'_, '_, '_> {
 }
 
 fn unreachable(host: &str, error: &LinkError) -> LookError {
-    LookError::Unreachable { host: host.to_owned(), why: error.to_string() }
+    let why = match error {
+        LinkError::Lost { host: lost, why } if lost == host => why.clone(),
+        other => other.to_string(),
+    };
+    LookError::Unreachable { host: host.to_owned(), why }
 }

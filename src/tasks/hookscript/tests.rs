@@ -141,7 +141,7 @@ fn a_node_that_is_down_may_still_start_it_later() {
         script(fake, SCRIPT, 0o755);
     });
     there.insert("pve3", FakeNode::Down);
-    blocked(&wanted, &api(json!({})), &there, "pve3: pve3 cannot be reached");
+    blocked(&wanted, &api(json!({})), &there, "(pve3 cannot be reached: no route)");
     let two: Hookscript = task(json!({"vmid": 101, "activate": false, "nodes": "pve1,pve2"}));
     ok(&two, &api(json!({})), &there);
 }
