@@ -137,7 +137,10 @@ pub fn verdict(report: &Report) -> (State, String) {
             format!("In sync: everything looked at on {} is as described", count(looked.len(), "host"))
         }
         State::InSync => format!("In sync on {}, except for what is muted: {muted}", count(looked.len(), "host")),
-        State::Differs | State::Unknown => parts.join("; "),
+        State::Differs | State::Unknown => {
+            let all = parts.join("; ");
+            all.get(..1).unwrap_or_default().to_uppercase() + all.get(1..).unwrap_or_default()
+        }
     };
     (state, format!("{}.", sentence.trim_end_matches('.')))
 }

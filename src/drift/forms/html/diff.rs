@@ -25,16 +25,19 @@ impl Diffs {
         let cut = Cut::of(diff, limits);
         out.push_str("<pre class=\"diff\">");
         let mut open = "";
-        let mut in_hunk = false;
+        let mut hunk = Hunk::default();
         for (line, left) in &cut.lines {
-            in_hunk |= line.starts_with("@@");
             let tag = match line.as_bytes().first() {
-                _ if !in_hunk && (line.starts_with("--- ") || line.starts_with("+++ ")) => "b",
-                Some(b'@') => "i",
+                _ if hunk.is_over() && (line.starts_with("--- ") || line.starts_with("+++ ")) => "b",
+                Some(b'@') if hunk.is_over() => {
+                    hunk = Hunk::of(line);
+                    "i"
+                }
                 Some(b'+') => "ins",
                 Some(b'-') => "del",
                 _ => "span",
             };
+            hunk.pass(tag);
             if tag != open {
                 close(out, open);
                 let _ = write!(out, "<{tag}>");
@@ -54,6 +57,38 @@ impl Diffs {
             out.push_str("</p>");
         }
         self.written += out.len() - before;
+    }
+}
+
+/// How many lines of a hunk are still to come: within it, `--- x` is a removed `-- x` and not the next file's name.
+#[derive(Default)]
+struct Hunk {
+    old: usize,
+    new: usize,
+}
+
+impl Hunk {
+    /// From `@@ -1,3 +1,4 @@`; what is written otherwise has no lines.
+    fn of(line: &str) -> Self {
+        let mut words = line.split(' ').skip(1);
+        let mut lines = |sign| {
+            let range = words.next()?.strip_prefix(sign)?;
+            range.split_once(',').map_or(Some(1), |(_, lines)| lines.parse().ok())
+        };
+        Self { old: lines('-').unwrap_or(0), new: lines('+').unwrap_or(0) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.old == 0 && self.new == 0
+    }
+
+    fn pass(&mut self, tag: &str) {
+        if matches!(tag, "del" | "span") {
+            self.old = self.old.saturating_sub(1);
+        }
+        if matches!(tag, "ins" | "span") {
+            self.new = self.new.saturating_sub(1);
+        }
     }
 }
 

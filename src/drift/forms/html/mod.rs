@@ -178,3 +178,6 @@ fn foot(out: &mut String, report: &Report) {
     );
     let _ = write!(out, "<script data-run=\"{}\">{SCRIPT}</script>\n</body>\n</html>\n", report.run.id);
 }
+
+#[cfg(test)]
+mod tests;
