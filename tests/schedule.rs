@@ -200,6 +200,12 @@ fn bed() -> TempDir {
     write("prompt.yml", "endpoints: [pve1]\nlogin: { user: root@pam }\n");
     write("env.yml", "endpoints: [pve1]\nlogin: { user: root@pam, password: { env: PW } }\n");
     write("faulty.yml", "- hosts: nodes\n  tasks:\n    - file: { pth: /x }\n");
+    write(
+        "notify.yml",
+        "channels:\n  chat: { webhook: { url_from: { file: hook }, format: text } }\n  root: { mail: {} }\n",
+    );
+    write("hook", "https://chat.example.org/hunter2\n");
+    std::fs::set_permissions(dir.path().join("hook"), PermissionsExt::from_mode(0o600)).unwrap();
     write("pw", "hunter2\n");
     std::fs::set_permissions(dir.path().join("pw"), PermissionsExt::from_mode(0o600)).unwrap();
     dir
@@ -259,6 +265,19 @@ fn timer_by_hand(units: &Path) -> String {
 fn walk(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn who_is_told_needs_secrets_and_rights_of_its_own() {
+    let dir = bed();
+    let notify = dir.path().join("notify.yml");
+    let (code, said) =
+        install(dir.path(), "site.yml", "cluster.yml", &["--notify", notify.to_str().unwrap(), "--print"]);
+    assert_eq!(code, 0, "{said}");
+    let handed: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("LoadCredential=")).collect();
+    assert!(handed.len() == 2 && handed[1].ends_with("/hook") && !said.contains("hunter2"), "{said}");
+    // sendmail is a program of its group's rights.
+    assert!(!said.contains("NoNewPrivileges=") && said.contains("ProtectSystem=strict"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `converge schedule …`: drift reports at their times, by systemd on this machine.
 
 mod install;
+mod secrets;
 mod status;
 mod turn;
 
@@ -8,7 +9,7 @@ use crate::host::{Host, Local};
 use crate::schedule::{REPORTS, name_of};
 use crate::tasks::drift_schedule::units::{self, Target, Work};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Parser)]
 pub struct Args {
@@ -105,6 +106,12 @@ fn failed(why: impl ToString) -> (u8, String) {
 
 fn usage(why: impl ToString) -> (u8, String) {
     (crate::exit::USAGE, why.to_string())
+}
+
+fn absolute(path: &Path) -> Result<String, String> {
+    let absolute = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let text = absolute.to_str().ok_or_else(|| format!("{}: not UTF-8, which a unit file must be", path.display()))?;
+    Ok(if text.len() > 1 { text.trim_end_matches('/').to_owned() } else { text.to_owned() })
 }
 
 fn this_machine() -> Local {

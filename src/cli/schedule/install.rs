@@ -1,13 +1,15 @@
 //! `converge schedule install`: what is to run is proved as `converge validate` does, before anything is written.
 
-use super::{Done, Where, failed, named, usage};
+use super::secrets::Secrets;
+use super::{Done, Where, absolute, failed, named, usage};
 use crate::cli::{ground, load};
 use crate::diagnostic::Sources;
-use crate::inventory::cluster::{Cluster, Login, Source};
-use crate::inventory::{self, Inventory, select};
+use crate::drift::notice::{Config, Way};
+use crate::inventory::cluster::Cluster;
+use crate::inventory::{Inventory, select};
 use crate::link::InventoryHosts;
 use crate::playbook::Playbook;
-use crate::schedule::{Credential, Place, RunAs, Schedule, calendar, service, timer};
+use crate::schedule::{Place, RunAs, Schedule, calendar, service, timer};
 use crate::tasks::drift_schedule::units;
 use clap::Parser;
 use std::os::unix::fs::PermissionsExt;
@@ -57,7 +59,8 @@ pub struct Args {
     /// Whom the run is: a user, or `dynamic` for one that exists only then. Without it: you, before sudo
     #[arg(long, value_name = "USER")]
     run_as: Option<String>,
-    /// Reports are mailed: leave `sendmail` the rights that it needs
+    /// A program that the run starts mails: leave `sendmail` the rights that it needs. A mail channel of --notify says so
+    /// itself
     #[arg(long)]
     mail: bool,
     /// The program that is run; without it, this one
@@ -148,11 +151,18 @@ fn describe(args: &Args) -> Result<Schedule, (u8, String)> {
     let ways = InventoryHosts::default().with_inventory(&inventory).map_err(usage)?;
     let here = args.inventory.is_empty() || selected(&playbooks, &inventory).any(|host| ways.is_here(&host));
     let run_as = run_as(args, here)?;
-    let mut warnings = Vec::new();
-    let credentials = match &cluster {
-        Some(cluster) => credentials(cluster, &run_as, &mut warnings).map_err(usage)?,
-        None => Vec::new(),
-    };
+    let mut secrets = Secrets::new(&run_as);
+    if let Some(cluster) = &cluster {
+        secrets.of_cluster(cluster).map_err(usage)?;
+    }
+    let mut mail = args.mail;
+    if let Some(path) = &args.notify {
+        let config = Config::read(path, &mut sources)
+            .map_err(|faults| as_is(sources.show(&faults, crate::cli::colour(&std::io::stderr()))))?;
+        secrets.of_notify(path, &config).map_err(usage)?;
+        mail |= config.channels.iter().any(|channel| matches!(channel.way, Way::Mail(_)));
+    }
+    let Secrets { found: credentials, mut warnings, .. } = secrets;
     let ssh =
         inventory.hosts.iter().any(|host| ways.is_by_ssh(host)) || cluster.as_ref().is_some_and(Cluster::may_use_ssh);
     if ssh && run_as == RunAs::Dynamic {
@@ -196,7 +206,7 @@ fn describe(args: &Args) -> Result<Schedule, (u8, String)> {
         homes: paths.iter().any(at_home) || (ssh && run_as != RunAs::Dynamic),
         run_as,
         credentials,
-        mail: args.mail,
+        mail,
     })
 }
 
@@ -226,48 +236,6 @@ fn run_as(args: &Args, here: bool) -> Result<RunAs, (u8, String)> {
             _ => RunAs::Root,
         },
     })
-}
-
-/// A service has no terminal, and not the environment of who installs it.
-fn credentials(cluster: &Cluster, run_as: &RunAs, warnings: &mut Vec<String>) -> Result<Vec<Credential>, String> {
-    let folder = cluster.path.parent().unwrap_or(Path::new(""));
-    let mut found = Vec::new();
-    let sources: Vec<(&str, &Source)> = match &cluster.login {
-        Login::Password { password, second_factor, .. } => {
-            [Some(("password", password)), second_factor.as_ref().map(|f| ("second_factor", f))]
-                .into_iter()
-                .flatten()
-                .collect()
-        }
-        Login::Token { secret, .. } => vec![("secret", secret)],
-    };
-    for (what, source) in sources {
-        let place = cluster.path.display();
-        let file = "write it to a file of mode 0600 and say `{ file: PATH }`";
-        match source {
-            Source::Prompt => {
-                return Err(format!("{place}: `{what}` is asked for, and a service has nobody to ask; {file}"));
-            }
-            Source::Env(name) => {
-                return Err(format!("{place}: `{what}` comes from ${name}, which a service does not have; {file}"));
-            }
-            Source::Command(argv) => warnings.push(format!(
-                "`{what}` comes from `{}`, which must work there without a person",
-                argv.first().map_or("", String::as_str)
-            )),
-            Source::File(path) => {
-                let real = absolute(&inventory::path_from(path, folder))?;
-                let meta = std::fs::metadata(&real).map_err(|e| format!("{real}: {e}"))?;
-                if meta.permissions().mode() & 0o077 != 0 {
-                    return Err(format!("{real}: others may read it; `chmod 0600` it"));
-                }
-                if *run_as != RunAs::Own {
-                    found.push(Credential { id: inventory::credential(path), path: real });
-                }
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// What follows the program. `paths`: the files that the run reads.
@@ -318,12 +286,6 @@ fn program(args: &Args, warnings: &mut Vec<String>) -> Result<String, String> {
         warnings.push(format!("{path} goes away with the next `cargo clean`; {better}"));
     }
     Ok(path)
-}
-
-fn absolute(path: &Path) -> Result<String, String> {
-    let absolute = std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let text = absolute.to_str().ok_or_else(|| format!("{}: not UTF-8, which a unit file must be", path.display()))?;
-    Ok(if text.len() > 1 { text.trim_end_matches('/').to_owned() } else { text.to_owned() })
 }
 
 fn others_can_read(path: &str) -> bool {
