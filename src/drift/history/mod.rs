@@ -112,7 +112,9 @@ impl History {
             made.map_err(|source| HistoryError::Io { path: path.clone(), source })?;
         }
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let mut db = Connection::open_with_flags(&path, flags).map_err(fault)?;
+        // The file itself may be no link, the way to it may: systemd makes the folder of a dynamic user one.
+        let real = folder.canonicalize().map_err(|source| HistoryError::Io { path: path.clone(), source })?;
+        let mut db = Connection::open_with_flags(real.join(FILE), flags).map_err(fault)?;
         db.busy_timeout(PATIENCE).map_err(fault)?;
         db.pragma_update(None, "foreign_keys", true).map_err(fault)?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;

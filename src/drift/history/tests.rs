@@ -81,6 +81,19 @@ fn the_life_of_a_finding() {
     assert_eq!(words, ["seen for the first time: drifted", "gone: as described again", "there again: drifted"]);
 }
 
+/// As systemd makes it for a dynamic user.
+#[test]
+fn the_folder_may_be_a_link_and_the_file_may_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    assert!(History::open(&link).is_ok());
+    std::fs::rename(real.join(FILE), dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), real.join(FILE)).unwrap();
+    assert!(History::open(&link).is_err());
+}
+
 fn mark(kind: MarkKind, at: Time, until: Option<Time>) -> Asked {
     Asked { kind, reason: "a rack moves".into(), by: "ann@ws".into(), at, until }
 }
