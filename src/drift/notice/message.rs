@@ -144,7 +144,7 @@ pub fn subject(content: &Content<'_>) -> String {
     subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SUBJECT).collect()
 }
 
-/// `2 new, 1 gone, 5 differ`.
+/// `2 new, 1 gone, 5 differ, 1 could not be told`.
 pub fn essence(content: &Content<'_>) -> String {
     if content.run.is_none() {
         return "could not look".to_owned();
@@ -162,10 +162,15 @@ pub fn essence(content: &Content<'_>) -> String {
         |(what, word): (What, &str)| Some(content.count(what)).filter(|n| *n > 0).map(|n| format!("{n} {word}"));
     let runs = content.runs().map(str::to_owned);
     let mut parts: Vec<String> = runs.into_iter().chain(named.into_iter().filter_map(count)).collect();
-    match content.open.len() {
-        0 => parts.push("all as described".into()),
+    let untold = content.open.iter().filter(|f| matches!(f.outcome, Outcome::Failed | Outcome::Unreachable)).count();
+    match content.open.len() - untold {
+        0 if untold == 0 => parts.push("all as described".into()),
+        0 => {}
         1 => parts.push("1 differs".into()),
         n => parts.push(format!("{n} differ")),
+    }
+    if untold > 0 {
+        parts.push(format!("{untold} could not be told"));
     }
     parts.join(", ")
 }
