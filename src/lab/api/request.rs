@@ -120,8 +120,8 @@ pub fn percent_decode(text: &str, plus_is_blank: bool) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Splits a form or query on `&` and on `;`, as PVE does. A repeated key keeps its values joined by NUL, the
-/// separator that PVE's list formats accept.
+/// Splits a form or query on `&` and on `;`, as PVE does. A repeated key keeps its values joined by commas, as
+/// PVE 8 and 9 do where a list is wanted.
 pub fn decode_form(text: &str) -> BTreeMap<String, String> {
     let mut params: BTreeMap<String, String> = BTreeMap::new();
     for pair in text.split(['&', ';']).filter(|pair| !pair.is_empty()) {
@@ -130,7 +130,7 @@ pub fn decode_form(text: &str) -> BTreeMap<String, String> {
         params
             .entry(percent_decode(key, true))
             .and_modify(|old| {
-                old.push('\0');
+                old.push(',');
                 old.push_str(&value);
             })
             .or_insert(value);
@@ -176,7 +176,7 @@ fn json_params(body: &[u8]) -> Result<BTreeMap<String, String>, Fault> {
                 Value::String(text) => text,
                 Value::Array(items) => {
                     let items: Vec<String> = items.iter().map(plain).collect();
-                    items.join("\0")
+                    items.join(",")
                 }
                 other => other.to_string(),
             };

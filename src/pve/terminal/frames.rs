@@ -109,4 +109,31 @@ mod tests {
         hostile.feed(&[0x82, 127, 0xff, 0, 0, 0, 0, 0, 0, 0]);
         assert!(hostile.next().is_err());
     }
+
+    #[test]
+    fn damaged_frames_are_errors_or_frames_and_cost_no_more_than_they_hold() {
+        let mut dice = 0x9e37_79b9_7f4a_7c15u64;
+        let mut throw = |below: usize| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            (dice % below as u64) as usize
+        };
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..1 + throw(3)).flat_map(|_| masked(2, &vec![b'x'; throw(300)])).collect();
+            for _ in 0..throw(6) {
+                let at = throw(bytes.len());
+                bytes[at] = throw(256) as u8;
+            }
+            let mut frames = Frames::default();
+            let mut given = 0;
+            for piece in bytes.chunks(1 + throw(64)) {
+                frames.feed(piece);
+                while let Ok(Some(frame)) = frames.next() {
+                    given += frame.payload.len();
+                }
+            }
+            assert!(given <= bytes.len());
+        }
+    }
 }
