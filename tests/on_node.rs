@@ -127,3 +127,58 @@ fn a_machine_that_is_no_node_says_so() {
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("pvesh is not installed") && said.contains("-i"), "{said}");
 }
+
+#[test]
+fn a_schedule_comes_to_every_node_follows_its_folder_and_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::open(dir.path().join("lab")).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("site/site.yml", "- hosts: nodes\n  tasks: []\n");
+    write("site/vars/old.yml", "a: 1\n");
+    let playbook = dir.path().join("schedule.yml");
+    let play = |args: &str| {
+        std::fs::write(&playbook, format!("- hosts: nodes\n  tasks:\n    - drift_schedule: {{ {args} }}\n")).unwrap();
+        run(&lab, Mode::Apply, &playbook, &[])
+    };
+    let said = |node: &str, line: &str| lab.run_line(node, line).unwrap().stdout;
+    let present = "name: n, src: site/, playbooks: site.yml, every: hourly";
+
+    // Somebody else's unit of that name is left alone, and the others get theirs.
+    lab.run_line(
+        "pve3",
+        "sh -c \"printf '[Service]\\nExecStart=/bin/true\\n' > /etc/systemd/system/converge-n.service\"",
+    )
+    .unwrap();
+    let first = play(present);
+    let outcomes: Vec<String> = first.results.iter().map(|r| format!("{} {:?}", r.host, r.outcome)).collect();
+    assert_eq!(
+        (first.exit, outcomes.join(", ").as_str()),
+        (1, "pve1 Changed, pve2 Changed, pve3 Blocked"),
+        "{:#?}",
+        first.results
+    );
+    assert!(first.results[2].summary.contains("was not written by converge"), "{}", first.results[2].summary);
+    assert_eq!(said("pve1", "systemctl is-active converge-n.timer").trim(), "active");
+    assert_eq!(said("pve1", "systemctl is-enabled converge-n.timer").trim(), "enabled");
+    lab.run_line("pve3", "rm /etc/systemd/system/converge-n.service").unwrap();
+    assert_eq!(play(present).moved().len(), 1);
+
+    std::fs::remove_file(dir.path().join("site/vars/old.yml")).unwrap();
+    std::fs::remove_dir(dir.path().join("site/vars")).unwrap();
+    write("site/site.yml", "- hosts: cluster\n  tasks: []\n");
+    let changed = play(present);
+    assert_eq!((changed.exit, changed.moved().len()), (0, 3), "{:#?}", changed.results);
+    assert!(said("pve2", "cat /etc/converge/schedules/n/site.yml").contains("hosts: cluster"));
+    assert!(!said("pve2", "ls /etc/converge/schedules/n").contains("vars"));
+    assert!(play(present).moved().is_empty());
+
+    let gone = play("name: n, state: absent");
+    assert_eq!((gone.exit, gone.moved().len()), (0, 3), "{:#?}", gone.results);
+    assert_ne!(lab.run_line("pve1", "test -e /etc/systemd/system/converge-n.timer").unwrap().rc, 0);
+    assert_ne!(lab.run_line("pve1", "test -e /etc/converge/schedules/n").unwrap().rc, 0);
+    assert!(play("name: n, state: absent").moved().is_empty());
+}
