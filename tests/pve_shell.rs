@@ -381,3 +381,44 @@ fn one_apply_at_a_time_and_a_run_whose_lock_is_taken_over_stops() {
     assert!(said(&first).contains("apply quick.yml") && said(&first).contains("took over"), "{}", said(&first));
     assert_eq!(bed.read("after"), None, "it went on without the lock");
 }
+
+/// A run at a terminal of its own (`script` gives it one): what was printed, its end, and the terminal's modes after it.
+fn at_a_terminal(bed: &Bed, words: &str, keys: &[u8]) -> String {
+    let line = format!("'{}' {words}; echo \"ended $?\"; stty -a", env!("CARGO_BIN_EXE_converge"));
+    let mut command = Command::new("script");
+    command.args(["-q", "-c", &line, "/dev/null"]).current_dir(bed.dir.path()).env_clear().env("HOME", bed.dir.path());
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("CONVERGE_AGENT", sshd::agent());
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keyboard = run.stdin.take().unwrap();
+    let mut screen = run.stdout.take().unwrap();
+    let mut said = Vec::new();
+    let mut piece = [0; 4096];
+    let mut typed = false;
+    while let Ok(read @ 1..) = std::io::Read::read(&mut screen, &mut piece) {
+        said.extend(&piece[..read]);
+        if !typed && String::from_utf8_lossy(&said).contains("password of root@pam: ") {
+            typed = true;
+            std::io::Write::write_all(&mut keyboard, keys).unwrap();
+        }
+    }
+    run.wait().unwrap();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn a_password_is_asked_for_in_silence_and_ctrl_c_gives_the_echo_back() {
+    let Some(bed) = Bed::shell() else { return };
+    bed.cluster("{ user: root@pam, password: prompt }");
+    bed.playbook("site.yml", "- hosts: NODE\n  tasks: [{ copy: { dest: DIR/made, content: x } }]\n");
+    let run = "apply site.yml -i cluster.yml";
+    let stopped = at_a_terminal(&bed, run, b"sec\x03");
+    assert!(stopped.contains("interrupted") && stopped.contains("ended 2"), "{stopped}");
+    assert!(stopped.contains(" echo ") && stopped.contains("\nisig icanon "), "{stopped}");
+    assert_eq!(bed.read("made"), None);
+    let applied = at_a_terminal(&bed, run, b"wrong\x15secret\r");
+    assert!(applied.contains("ended 0") && applied.contains(" echo "), "{applied}");
+    assert_eq!(bed.read("made").as_deref(), Some("x"));
+    for said in [stopped, applied] {
+        assert!(!said.contains("sec\n") && !said.contains("secret") && !said.contains("wrong"), "{said}");
+    }
+}

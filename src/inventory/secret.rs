@@ -2,7 +2,8 @@
 
 use super::cluster::Source;
 use crate::pve::Secret;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -143,16 +144,42 @@ pub fn prompt(what: &str) -> Result<String, String> {
     if !terminal.is_terminal() {
         return Err(wrong("there is no terminal to ask on".into()));
     }
-    let before = rustix::termios::tcgetattr(&terminal).map_err(|e| wrong(e.to_string()))?;
+    let before = tcgetattr(&terminal).map_err(|e| wrong(e.to_string()))?;
     let mut silent = before.clone();
-    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
-    silent.local_modes.insert(rustix::termios::LocalModes::ECHONL | rustix::termios::LocalModes::ICANON);
-    let when = rustix::termios::OptionalActions::Flush;
-    rustix::termios::tcsetattr(&terminal, when, &silent).map_err(|e| wrong(e.to_string()))?;
+    // Keys come as they are pressed, also the one that interrupts: the terminal must get its echo back first.
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+    let when = OptionalActions::Flush;
+    tcsetattr(&terminal, when, &silent).map_err(|e| wrong(e.to_string()))?;
     let asked = write!(terminal, "{what}: ").and_then(|()| terminal.flush());
-    let mut line = String::new();
-    let read = terminal.try_clone().and_then(|clone| BufReader::new(clone).read_line(&mut line));
-    let _ = rustix::termios::tcsetattr(&terminal, when, &before);
-    asked.and(read).map_err(|e| wrong(e.to_string()))?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    let typed = typed(&terminal);
+    let _ = tcsetattr(&terminal, when, &before);
+    let _ = writeln!(terminal);
+    asked.map_err(|e| wrong(e.to_string()))?;
+    typed.map_err(|e| wrong(e.to_string()))?.ok_or_else(|| wrong("interrupted".into()))
+}
+
+/// A line, key by key; `None`: interrupted.
+fn typed(mut keys: impl Read) -> std::io::Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut key = [0];
+    loop {
+        if keys.read(&mut key)? == 0 {
+            break;
+        }
+        match key[0] {
+            b'\n' | b'\r' => break,
+            // Ctrl-C, Ctrl-\.
+            0x03 | 0x1c => return Ok(None),
+            // Ctrl-D ends an empty line.
+            0x04 if line.is_empty() => return Ok(None),
+            0x04 => {}
+            // Backspace takes a letter, which may be of several bytes; Ctrl-U all.
+            0x08 | 0x7f => while line.pop().is_some_and(|byte: u8| byte & 0xc0 == 0x80) {},
+            0x15 => line.clear(),
+            byte => line.push(byte),
+        }
+    }
+    String::from_utf8(line).map(Some).map_err(std::io::Error::other)
 }
