@@ -44,6 +44,9 @@ pub struct TaskResult {
     pub took_ms: u64,
     /// `file:line` of the task.
     pub place: String,
+    /// The host that was really asked (`delegate_to`), where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated_to: Option<String>,
     /// What the task keeps: a path, a unit, a resource; empty where its kind has no such word.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub object: String,
@@ -145,6 +148,9 @@ pub enum Event {
         totals: Totals,
         exit: u8,
         took_ms: u64,
+        /// What failed and has no result: handlers that a host is owed and cannot be read, plays that were not run.
+        #[serde(default)]
+        untold: usize,
     },
 }
 

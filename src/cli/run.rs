@@ -88,9 +88,14 @@ impl Args {
     /// knows them knows that they belong there.
     pub(super) fn as_apply(&self) -> String {
         let mut words = vec!["converge".to_owned(), "apply".to_owned()];
-        words.extend(self.playbooks.iter().map(|path| shell_word(&path.display().to_string())));
+        // Read elsewhere than typed: in a mail, on a page.
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+        words.extend(self.playbooks.iter().map(|path| shell_word(&whole(path))));
         for inventory in &self.inventory {
             words.extend(["-i".to_owned(), shell_word(inventory)]);
+        }
+        if self.on_node {
+            words.push("--on-node".to_owned());
         }
         match &self.lab {
             Some(dir) if dir.as_os_str() == ".lab" => words.push("--lab".to_owned()),

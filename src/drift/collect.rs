@@ -19,12 +19,13 @@ pub struct Collect<'r> {
     traces: Traces,
     totals: Totals,
     took_ms: u64,
+    untold: usize,
 }
 
 impl<'r> Collect<'r> {
     pub fn new(next: Option<&'r mut dyn Reporter>) -> Self {
         let (results, notes, hosts, traces) = Default::default();
-        Self { next, results, notes, hosts, traces, totals: Totals::default(), took_ms: 0 }
+        Self { next, results, notes, hosts, traces, totals: Totals::default(), took_ms: 0, untold: 0 }
     }
 }
 
@@ -37,7 +38,8 @@ impl Reporter for Collect<'_> {
             Event::Traced { host, place, object, traces } => {
                 self.traces.insert((host.clone(), place.clone(), object.clone()), traces.clone());
             }
-            Event::RunEnded { totals, took_ms, .. } => {
+            Event::RunEnded { totals, took_ms, untold, .. } => {
+                self.untold = *untold;
                 self.totals = totals.clone();
                 self.took_ms = *took_ms;
             }
@@ -64,8 +66,8 @@ pub struct About {
 impl Collect<'_> {
     pub fn facts(self, about: About, exit: u8) -> Facts {
         let About { playbooks, started, ended, by, heal } = about;
-        let Self { results, notes, hosts, traces, totals, took_ms, .. } = self;
-        Facts { started, ended, took_ms, playbooks, hosts, totals, exit, results, notes, traces, by, heal }
+        let Self { results, notes, hosts, traces, totals, took_ms, untold, .. } = self;
+        Facts { started, ended, took_ms, playbooks, hosts, totals, exit, untold, results, notes, traces, by, heal }
     }
 }
 
@@ -86,6 +88,7 @@ pub fn could_not_look(about: About, exit: u8, why: &str) -> Facts {
         warnings: Vec::new(),
         took_ms: 0,
         place: about.playbooks.first().cloned().unwrap_or_default(),
+        delegated_to: None,
         object: if unreachable { "the way to the cluster" } else { "playbooks and inventory" }.into(),
         handler: false,
         ignored: false,

@@ -12,15 +12,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const CURRENT: &str = "current";
 const PREFIX: &str = "run-";
 const LOCK: &str = ".lock";
 /// Whoever opened a form of the run before may read it to its end.
 const KEPT: usize = 2;
-/// How long one run waits for another that writes its report.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one run waits for another that writes its report and tells people.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a folder cannot hold reports.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,10 @@ impl Folder {
     /// writes there.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let fail = |path: &Path, why: &dyn ToString| FolderError { path: path.to_owned(), why: why.to_string() };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fail(path, &e))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| match path.is_dir() {
+            false if path.exists() => fail(path, &"is no folder"),
+            _ => fail(path, &e),
+        })?;
         let lock = path.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = file.map_err(|e| fail(&lock, &e))?;
@@ -62,6 +65,11 @@ impl Folder {
         }
     }
 
+    /// Whether a run has left its reports here.
+    pub fn has_reports(&self) -> bool {
+        fs::symlink_metadata(self.path.join(CURRENT)).is_ok()
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -69,13 +77,11 @@ impl Folder {
     /// Replaces all forms by those of run `id`: name and content.
     pub fn publish(&self, id: i64, forms: &[(&str, &[u8])]) -> Result<(), FolderError> {
         let fail = |path: &Path, why: io::Error| FolderError { path: path.to_owned(), why: why.to_string() };
-        let name = format!("{PREFIX}{id}");
+        // A run that died while it wrote may have left one of this name, or a history that was begun anew has its ids again.
+        let names = (0..).map(|n| if n == 0 { format!("{PREFIX}{id}") } else { format!("{PREFIX}{id}.{n}") });
+        let is_free = |name: &String| fs::symlink_metadata(self.path.join(name)).is_err();
+        let name = names.into_iter().find(is_free).expect("numbers do not end");
         let folder = self.path.join(&name);
-        // A run that died while it wrote may have left one of this name.
-        match fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fail(&folder, e)),
-            _ => {}
-        }
         fs::DirBuilder::new().mode(0o755).create(&folder).map_err(|e| fail(&folder, e))?;
         for (form, content) in forms {
             let path = folder.join(form);
@@ -88,7 +94,7 @@ impl Folder {
             self.point(form, &target).map_err(|e| fail(&self.path.join(form), e))?;
         }
         sync(&self.path).map_err(|e| fail(&self.path, e))?;
-        self.sweep(id);
+        self.sweep(&name);
         Ok(())
     }
 
@@ -110,21 +116,25 @@ impl Folder {
     }
 
     /// Takes the folders of older runs away. One that stays costs only space.
-    fn sweep(&self, current: i64) {
+    fn sweep(&self, current: &str) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
-        let id = |name: &str| name.strip_prefix(PREFIX)?.parse::<i64>().ok();
-        let mut runs: Vec<i64> = entries.flatten().filter_map(|entry| id(entry.file_name().to_str()?)).collect();
-        runs.retain(|run| *run != current);
+        let mut runs: Vec<(SystemTime, PathBuf)> = entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX) && name != current))
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
         runs.sort_unstable_by(|a, b| b.cmp(a));
-        for old in runs.into_iter().skip(KEPT - 1) {
-            let _ = fs::remove_dir_all(self.path.join(format!("{PREFIX}{old}")));
+        for (_, old) in runs.into_iter().skip(KEPT - 1) {
+            let _ = fs::remove_dir_all(old);
         }
     }
 }
 
-/// The folder says who may read; a form may then be handed on (a web server, node_exporter).
+/// Metrics hold no diffs and are scraped by whoever scrapes; the rest shows what is in files, and is the owner's and the
+/// group's.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    let mode = if path.extension().is_some_and(|ending| ending == "prom") { 0o644 } else { 0o640 };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }

@@ -24,10 +24,6 @@ pub struct Sightings {
     pub seen: Vec<Sighting>,
     /// Identity → names of the tasks that found it as described.
     fine: BTreeMap<String, BTreeSet<String>>,
-    /// Every task that said anything, by host.
-    said: BTreeSet<(String, String)>,
-    /// Hosts whose tasks did not all get their turn.
-    cut_short: BTreeSet<String>,
     /// Hosts that answered.
     answered: BTreeSet<String>,
 }
@@ -41,12 +37,13 @@ impl Sightings {
     pub fn of(results: &[TaskResult], traces: &Traces) -> Self {
         let mut all = Self::default();
         let mut at: BTreeMap<String, usize> = BTreeMap::new();
+        let mut turns: BTreeMap<String, usize> = BTreeMap::new();
         for result in results {
-            all.note(result);
+            let (id, object) = identity(result, &mut turns);
+            all.note(result, &id);
             if !is_finding(result) {
                 continue;
             }
-            let (id, object) = identity(result);
             let key = (result.host.clone(), result.place.clone(), result.object.clone());
             let traces = traces.get(&key).cloned().unwrap_or_default();
             match at.get(&id) {
@@ -61,37 +58,25 @@ impl Sightings {
         all
     }
 
-    fn note(&mut self, result: &TaskResult) {
-        let host = result.host.clone();
-        match result.outcome {
-            Outcome::Unreachable => drop(self.cut_short.insert(host)),
-            outcome => {
-                self.answered.insert(host.clone());
-                self.said.insert((host.clone(), result.task.clone()));
-                if matches!(outcome, Outcome::Failed | Outcome::Blocked) && !result.ignored {
-                    self.cut_short.insert(host);
-                }
-            }
+    fn note(&mut self, result: &TaskResult, id: &str) {
+        if result.outcome != Outcome::Unreachable {
+            self.answered.insert(asked(result).to_owned());
         }
         // "Probably fine by then" is no sight of anything.
         if matches!(result.outcome, Outcome::Ok | Outcome::Changed) && !result.provisional {
-            self.fine.entry(identity(result).0).or_default().insert(result.task.clone());
+            self.fine.entry(id.to_owned()).or_default().insert(result.task.clone());
         }
     }
 
     /// Whether something that was found wrong by `tasks` was looked at and is as described. Every one of them must have
-    /// said so; one that was renamed or taken out has no say where all others of its host had their turn.
+    /// said so: one that said nothing may have been left out by tags, have had no turn, or stand in another playbook.
     pub fn is_fine(&self, id: &str, host: &str, kind: &str, tasks: &BTreeSet<String>) -> bool {
         match kind {
-            HOST => return self.answered.contains(host),
+            HOST => self.answered.contains(host),
             // Somebody looked.
-            RUN => return !self.fine.is_empty() || self.seen.iter().any(|s| s.result.kind != RUN),
-            _ => {}
+            RUN => !self.fine.is_empty() || self.seen.iter().any(|s| s.result.kind != RUN),
+            _ => self.fine.get(id).is_some_and(|fine| tasks.is_subset(fine)),
         }
-        let Some(fine) = self.fine.get(id) else { return false };
-        let absent =
-            |task: &String| !self.said.contains(&(host.to_owned(), task.clone())) && !self.cut_short.contains(host);
-        tasks.iter().all(|task| fine.contains(task) || absent(task))
     }
 }
 
@@ -133,28 +118,48 @@ pub fn badness(outcome: Outcome) -> u8 {
     }
 }
 
-/// The identity and the object. The texts of a result have no part in it; the task's name and loop item only where the
-/// kind has no word for what it keeps.
-fn identity(result: &TaskResult) -> (String, String) {
-    let (kind, object) = match (result.outcome, result.object.as_str()) {
-        (Outcome::Unreachable, _) => (HOST, result.host.clone()),
-        (_, "") => (result.kind.as_str(), by_name(result)),
-        (_, object) => (result.kind.as_str(), object.to_owned()),
+/// The host that was asked.
+fn asked(result: &TaskResult) -> &str {
+    result.delegated_to.as_ref().unwrap_or(&result.host)
+}
+
+/// The host that a finding is about.
+pub fn host_of(result: &TaskResult) -> &str {
+    if result.outcome == Outcome::Unreachable { asked(result) } else { &result.host }
+}
+
+/// The identity and the object. The texts of a result have no part in it; play, name, loop item and turn of the task only
+/// where the kind has no word for what it keeps. `turns` counts the results of one name in this run: a task has its turn
+/// also when it is skipped.
+fn identity(result: &TaskResult, turns: &mut BTreeMap<String, usize>) -> (String, String) {
+    let (kind, object) = (result.kind.as_str(), result.object.as_str());
+    let item = result.item.as_deref().unwrap_or_default();
+    let name = hash(&[&result.host, kind, &result.play, &result.task, item]);
+    let turn = turns.entry(name).or_default();
+    *turn += 1;
+    if result.outcome == Outcome::Unreachable {
+        let host = asked(result);
+        return (hash(&[host, HOST]), host.to_owned());
+    }
+    if !object.is_empty() {
+        return (hash(&[&result.host, kind, object]), object.to_owned());
+    }
+    let shown = match item {
+        "" => result.task.clone(),
+        item => format!("{} ({item})", result.task),
     };
+    let shown = if *turn > 1 { format!("{shown}, the {turn}. of this name") } else { shown };
+    (hash(&[&result.host, kind, &result.play, &shown]), shown)
+}
+
+/// 12 hexadecimal digits of the parts, which do not run into each other.
+fn hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in [result.host.as_str(), kind, &object] {
+    for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let id = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    (id, object)
-}
-
-fn by_name(result: &TaskResult) -> String {
-    match &result.item {
-        Some(item) => format!("{} ({item})", result.task),
-        None => result.task.clone(),
-    }
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The kind that stands in a finding: that of its task, or `host`.

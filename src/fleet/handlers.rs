@@ -40,6 +40,7 @@ impl Fleet<'_> {
                         Err(why) => {
                             // What is owed cannot be told, so the run must not end as if nothing were.
                             self.failures += 1;
+                            self.untold += 1;
                             self.note(format!("{host}: the handlers it is owed cannot be read: {why}"));
                         }
                     }

@@ -28,6 +28,7 @@ impl Fleet<'_> {
             warnings: Vec::new(),
             took_ms: 0,
             place: self.sources.place(span),
+            delegated_to: None,
             object: String::new(),
             handler: scene.handler,
             ignored: false,

@@ -57,6 +57,8 @@ pub struct Fleet<'a> {
     totals: Totals,
     /// Failures and blocks that nothing ignored or rescued.
     failures: usize,
+    /// Those of them that have no result, and plays that were not run because of a failure.
+    untold: usize,
     /// Tasks are skipped until the one named by `--start-at-task` was met.
     started: bool,
     /// Check: something on the cluster is only predicted, so that a container may be about to exist.
@@ -100,6 +102,7 @@ impl<'a> Fleet<'a> {
             doubt,
             totals: Totals::default(),
             failures: 0,
+            untold: 0,
             started: options.start_at_task.is_none(),
             cluster_changes: false,
             lost: 0,
@@ -130,6 +133,7 @@ impl<'a> Fleet<'a> {
             if !self.play(play) {
                 let left: Vec<&str> = plays[at + 1..].iter().map(|p| p.name.as_str()).collect();
                 if !left.is_empty() {
+                    self.untold += 1;
                     let message =
                         format!("stopped: no host of play `{}` can go on; not run: {}", play.name, left.join(", "));
                     self.reporter.event(&Event::Note { message });
@@ -141,7 +145,7 @@ impl<'a> Fleet<'a> {
         self.follow_trails();
         let exit = self.exit();
         let took_ms = since.elapsed().as_millis() as u64;
-        self.reporter.event(&Event::RunEnded { totals: self.totals.clone(), exit, took_ms });
+        self.reporter.event(&Event::RunEnded { totals: self.totals.clone(), exit, took_ms, untold: self.untold });
         exit
     }
 

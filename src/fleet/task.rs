@@ -339,8 +339,13 @@ impl Fleet<'_> {
         mut result: TaskResult,
     ) {
         result.task = name.to_owned();
+        result.delegated_to = (lane.target != lane.host).then(|| lane.target.clone());
         if self.hosts.state(&lane.target).unreachable.is_some() {
             result.outcome = Outcome::Unreachable;
+            if !matches!(answer.status, Status::Failed | Status::Blocked) {
+                // Lost after it was decided that there is nothing to do for it.
+                result.summary = self.hosts.state(&lane.target).unreachable.clone().unwrap_or_default();
+            }
             result.ignored = def.common.ignore_unreachable;
             if def.common.ignore_unreachable {
                 lane.let_go = true;

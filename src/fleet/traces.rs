@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 /// A result that somebody may be behind.
 pub(super) struct Trailed {
     host: String,
+    /// Who was asked.
+    target: String,
     place: String,
     object: String,
     trails: Vec<Trail>,
@@ -22,7 +24,8 @@ impl Fleet<'_> {
         // Without an object there is nothing to tie the answer to, and `no_log` has taken it away.
         if self.options.trace && differs && !result.object.is_empty() && !answer.trails.is_empty() {
             let TaskResult { host, place, object, .. } = result.clone();
-            self.trailed.push(Trailed { host, place, object, trails: answer.trails.clone() });
+            let target = result.delegated_to.clone().unwrap_or_else(|| host.clone());
+            self.trailed.push(Trailed { host, target, place, object, trails: answer.trails.clone() });
         }
     }
 
@@ -32,7 +35,7 @@ impl Fleet<'_> {
         let mut asked: BTreeMap<String, Vec<(usize, Trail)>> = BTreeMap::new();
         for (at, one) in trailed.iter().enumerate() {
             for trail in &one.trails {
-                for host in self.who_knows(&one.host, trail) {
+                for host in self.who_knows(&one.target, trail) {
                     asked.entry(host).or_default().push((at, trail.clone()));
                 }
             }

@@ -35,7 +35,7 @@ impl<W: Write> Reporter for Json<W> {
             Event::RunStarted { mode, .. } => self.mode = Some(*mode),
             Event::Result(result) => self.results.push(result.clone()),
             Event::Note { message } => self.notes.push(message.clone()),
-            Event::RunEnded { totals, exit, took_ms } => {
+            Event::RunEnded { totals, exit, took_ms, .. } => {
                 let run = Run {
                     mode: self.mode,
                     exit: *exit,

@@ -301,7 +301,7 @@ impl<W: Write> Reporter for Terminal<W> {
                 let note = self.paint(Paint::new().dimmed(), "note");
                 self.print(&format!("  {note}      {message}\n"));
             }
-            Event::RunEnded { totals, exit, took_ms } => {
+            Event::RunEnded { totals, exit, took_ms, .. } => {
                 self.flush();
                 if let Some(progress) = self.progress.take() {
                     progress.finish();

@@ -116,7 +116,7 @@ impl Shown {
 /// An exit code in words.
 pub fn meaning(code: i32) -> &'static str {
     match u8::try_from(code) {
-        Ok(0) => "all is as described",
+        Ok(0) => "nothing to report, or another node's turn",
         Ok(1) => "a task failed or was blocked",
         Ok(2) => "a fault in the playbook, the inventory or the command line",
         Ok(3) => "drift was found",

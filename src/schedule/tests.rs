@@ -63,7 +63,7 @@ fn an_end_is_told_in_words() {
             shown(&[("Result", "success"), started, ("ExecMainCode", "1"), ("ExecMainStatus", "3")]),
             "exit 3: drift was found",
         ),
-        (exit("0"), "exit 0: all is as described"),
+        (exit("0"), "exit 0: nothing to report, or another node's turn"),
         (exit("1"), "exit 1: a task failed or was blocked"),
         (exit("4"), "exit 4: a host could not be reached"),
         (exit("226"), "exit 226: systemd could not set up what the unit asks for; see the journal"),

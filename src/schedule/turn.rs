@@ -71,8 +71,8 @@ pub fn is_done(made: &Made, me: &str, now_s: u64, within_s: u64) -> Option<Strin
     let Mark { node, exit } = &made.mark;
     // Clocks of nodes differ a little: ahead or behind, it was just now.
     let apart_s = now_s.abs_diff(made.at_s);
-    // A run that ended in another way could not tell; another node may.
-    let told = matches!(exit, Some(0 | 1 | 3));
+    // A run that ended in another way could not tell, or could not keep what it saw (1 is both); another node may.
+    let told = matches!(exit, Some(0 | 3));
     let done = node != me && told && apart_s < within_s;
     done.then(|| format!("{node} looked {} ago", span(apart_s)))
 }
@@ -92,7 +92,11 @@ fn span(seconds: u64) -> String {
 pub fn leave(pve: &Path, name: &str, mark: &Mark) -> Result<(), String> {
     let path = path(pve, name);
     let wrong = |e: std::io::Error| format!("{}: {e}", path.display());
-    std::fs::create_dir_all(folder(pve)).map_err(wrong)?;
+    // One folder and no more: where pmxcfs is not mounted, nothing must come to lie below it.
+    match std::fs::create_dir(folder(pve)) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(wrong(e)),
+        _ => {}
+    }
     // As Proxmox itself writes there: a name of its own beside, then renamed. Its modes are the file system's.
     let beside = folder(pve).join(format!("turn-{name}.json.tmp.{}", std::process::id()));
     let text = serde_json::to_string(mark).expect("texts and numbers");
@@ -122,6 +126,7 @@ mod tests {
             made("pve2", Some(3), 200_000),
             made("pve1", Some(3), 99_999),
             made("pve2", Some(4), 99_999),
+            made("pve2", Some(1), 99_999),
             made("pve2", Some(2), 99_999),
             made("pve2", None, 99_999),
         ] {
@@ -134,6 +139,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(last(dir.path(), "x"), Ok(None));
         let mark = Mark { node: "pve2".into(), exit: Some(3) };
+        assert!(leave(dir.path(), "x", &mark).is_err(), "pmxcfs is not there");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        std::fs::create_dir(dir.path().join("priv")).unwrap();
         leave(dir.path(), "x", &mark).unwrap();
         assert_eq!(last(dir.path(), "x").unwrap().unwrap().mark, mark);
         assert_eq!(std::fs::read_dir(folder(dir.path())).unwrap().count(), 1);

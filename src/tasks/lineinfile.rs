@@ -7,6 +7,7 @@ use super::{ArgFault, Task, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Makes sure that a line is in a text file, or that none is. With `regexp` the last line that matches is replaced;
 /// where none matches, the line is added at the end, or where `insertafter` or `insertbefore` says.
@@ -215,8 +216,14 @@ impl Task for LineInFile {
     }
 
     fn object(&self) -> String {
-        let which = self.regexp.as_ref().or(self.search_string.as_ref()).or(self.line.as_ref());
-        format!("{} {}", self.path, which.map_or("", String::as_str))
+        match self.regexp.as_ref().or(self.search_string.as_ref()) {
+            Some(which) => format!("{} {which}", self.path),
+            // A line may hold a secret, and an object is shown where a diff is not.
+            None => {
+                let line = Sha256::digest(self.line.as_deref().unwrap_or_default());
+                format!("{} line {:02x}{:02x}{:02x}{:02x}", self.path, line[0], line[1], line[2], line[3])
+            }
+        }
     }
 
     fn trails(&self) -> Vec<Trail> {

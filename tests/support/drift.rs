@@ -91,6 +91,7 @@ pub fn result(host: &str, task: usize) -> TaskResult {
         warnings: Vec::new(),
         took_ms: 3,
         place: format!("site.yml:{}", task * 6 + 4),
+        delegated_to: None,
         object: format!("/etc/service{task}/main.conf"),
         handler: false,
         ignored: false,

@@ -7,7 +7,7 @@ use crate::drift::collect::{About, Collect, could_not_look};
 use crate::drift::folder::Folder;
 use crate::drift::history::{self, Facts, History};
 use crate::drift::notice::{self, Config};
-use crate::drift::{Report, Standing, Undelivered, forms};
+use crate::drift::{Finding, Report, Standing, Undelivered, forms};
 use crate::event::{Mode, Outcome, Reporter};
 use crate::exit;
 use crate::report::{JsonLines, Waiting};
@@ -36,13 +36,14 @@ pub fn run(args: &Args) -> u8 {
     let Some(out) = &args.out else { return crate::cli::complain(exit::USAGE, "--out DIR is missing") };
     // A folder that cannot be written to is told before the cluster is asked anything.
     if let Err(why) = Folder::open(out) {
-        return crate::cli::complain(exit::USAGE, why);
+        return crate::cli::complain(exit::FAILED, why);
     }
-    let notify = match args.notify.as_deref().map(notify_config).transpose() {
-        Ok(notify) => notify,
+    // Who cannot be told is no reason not to look.
+    let (notify, mute) = match args.notify.as_deref().map(notify_config).transpose() {
+        Ok(notify) => (notify, None),
         Err(faults) => {
             tell!("{faults}");
-            return exit::USAGE;
+            (None, Some(format!("nobody was told: {}", faults.lines().next().unwrap_or_default())))
         }
     };
     let started = match now(args.run.lab()) {
@@ -64,22 +65,28 @@ pub fn run(args: &Args) -> u8 {
         by: machine(),
         heal: args.run.as_apply(),
     };
-    let (facts, code, trouble) = match ended {
+    let (mut facts, code, trouble) = match ended {
         Ok(_) if args.run.list_tasks || args.run.list_hosts => return exit::OK,
         Ok(code) => (collect.facts(about, code), None, None),
         Err((code, why)) => {
             tell!("{why}");
-            (could_not_look(about, code, &why), Some(code), Some(why.to_string()))
+            // Whoever types a fault reads of it here; where nobody does, silence would pass for health.
+            if code == exit::USAGE && std::io::stderr().is_terminal() {
+                return code;
+            }
+            (could_not_look(about, code, &why), Some(code), Some(why))
         }
     };
-    match remember(out, facts, notify.as_ref(), trouble.as_deref()) {
-        Ok((mut report, mut history)) => {
-            report.exit = code.unwrap_or_else(|| exit_of(&report, args.fail_on));
-            report.undelivered = told(notify.as_ref(), &history, &mut report);
-            finish(args, out, &mut history, report)
-        }
-        Err(why) => crate::cli::complain(exit::FAILED, format!("the run is in no report: {why}")),
-    }
+    let code = code.or_else(|| mute.is_some().then_some(exit::USAGE));
+    facts.notes.extend(mute);
+    let untold = facts.untold;
+    let done = Folder::open(out).map_err(|e| e.to_string()).and_then(|folder| {
+        let (mut report, mut history) = remember(&folder, facts, notify.as_ref(), trouble.as_deref())?;
+        report.exit = code.unwrap_or_else(|| exit_of(&report, untold, args.fail_on));
+        report.undelivered = told(notify.as_ref(), &history, &mut report);
+        Ok(finish(args, &folder, &mut history, report))
+    });
+    done.unwrap_or_else(|why| crate::cli::complain(exit::FAILED, format!("the run is in no report: {why}")))
 }
 
 pub(super) fn notify_config(path: &Path) -> Result<Config, String> {
@@ -89,19 +96,24 @@ pub(super) fn notify_config(path: &Path) -> Result<Config, String> {
 
 /// Takes the run into the history, and with it, or not at all, what people are to be told.
 fn remember(
-    out: &Path,
-    facts: Facts,
+    folder: &Folder,
+    mut facts: Facts,
     notify: Option<&Config>,
     trouble: Option<&str>,
 ) -> Result<(Report, History), String> {
     let words = |e: &dyn ToString| e.to_string();
-    let _alone = Folder::open(out).map_err(|e| words(&e))?;
+    let out = folder.path();
     if let Some(shared) = turn::shared_memory() {
         history::pull(out, &shared).map_err(|e| words(&e))?;
     }
     let mut history = History::open(out).map_err(|e| words(&e))?;
+    if folder.has_reports() && history.last_run().map_err(|e| words(&e))?.is_none() {
+        facts
+            .notes
+            .push("the history of the reports here is gone: everything counts as new, and no mark is left".into());
+    }
     let now = facts.ended;
-    let at = out.join("report.html").display().to_string();
+    let at = std::path::absolute(out).unwrap_or_else(|_| out.to_owned()).join("report.html").display().to_string();
     let (by, command) = (facts.by.clone(), facts.heal.replacen("apply", "check", 1));
     let report = history.record(facts, |tx, report| match (notify, trouble) {
         (Some(config), Some(error)) => {
@@ -111,7 +123,10 @@ fn remember(
         (Some(config), None) => notice::plan(config, tx, report, &at, now).map(drop),
         (None, _) => Ok(()),
     });
-    Ok((report.map_err(|e| words(&e))?, history))
+    let mut report = report.map_err(|e| words(&e))?;
+    // Before people are told, which may take its time: another node may be asked something meanwhile.
+    report.notes.extend(hand_on(out, &mut history));
+    Ok((report, history))
 }
 
 /// Sends what waits. Whatever fails here is in the report.
@@ -128,13 +143,13 @@ fn told(notify: Option<&Config>, history: &History, report: &mut Report) -> Vec<
 }
 
 /// Writes all forms and says how it stands.
-fn finish(args: &Args, out: &Path, history: &mut History, report: Report) -> u8 {
-    let written = Folder::open(out).and_then(|folder| {
-        hand_on(out, history);
-        // The reports of a run that was overtaken between its end and here are of the past already.
-        if history.is_overtaken(report.run.id).unwrap_or(false) {
-            return Ok(());
-        }
+fn finish(args: &Args, folder: &Folder, history: &mut History, report: Report) -> u8 {
+    let out = folder.path();
+    // What was sent must not be sent by the next node once more; if that one was faster, it may be.
+    if let Some(why) = hand_on(out, history).filter(|_| args.notify.is_some()) {
+        tell!("note: {why}");
+    }
+    let written = {
         let (json, html) = (forms::json(&report), forms::html(&report));
         let (junit, prometheus) = (forms::junit(&report), forms::prometheus(&report));
         folder.publish(
@@ -146,7 +161,7 @@ fn finish(args: &Args, out: &Path, history: &mut History, report: Report) -> u8 
                 ("drift.prom", prometheus.as_bytes()),
             ],
         )
-    });
+    };
     match args.run.output() {
         Output::Text => put!("{}", forms::brief(&report, &layout(false))),
         Output::Json => put!("{}", forms::json(&report)),
@@ -162,36 +177,24 @@ fn finish(args: &Args, out: &Path, history: &mut History, report: Report) -> u8 
 }
 
 /// Leaves the memory where the next node finds it. One that could not be left is only this machine's.
-fn hand_on(out: &Path, history: &mut History) {
-    let Some(shared) = turn::shared_memory() else { return };
-    match history::push(history, out, &shared) {
-        Ok(None) => {}
-        Ok(Some(words)) => tell!("note: {words}"),
-        Err(why) => tell!("warning: another node that takes over will not know of this run: {why}"),
+fn hand_on(out: &Path, history: &mut History) -> Option<String> {
+    match history::push(history, out, &turn::shared_memory()?) {
+        Ok(words) => words,
+        Err(why) => Some(format!("another node that takes over will not know of this run: {why}")),
     }
 }
 
-/// The exit code of the contract, about what counts. What a check failed on without any finding (an unreadable journal)
-/// is never silent.
-fn exit_of(report: &Report, fail_on: FailOn) -> u8 {
-    let counts = |standing: Standing| fail_on == FailOn::Any || matches!(standing, Standing::New | Standing::Back);
-    let outcomes: Vec<Outcome> = report.counted().filter(|f| counts(f.standing)).map(|f| f.outcome).collect();
-    let found = |outcomes_of: &[Outcome]| outcomes.iter().any(|o| outcomes_of.contains(o));
-    let known =
-        |outcomes_of: &[Outcome]| report.findings.iter().any(|f| f.is_open() && outcomes_of.contains(&f.outcome));
-    let bad = [Outcome::Failed, Outcome::Blocked];
-    let silent = match report.exit {
-        exit::UNREACHABLE => !known(&[Outcome::Unreachable]),
-        exit::FAILED => !known(&bad),
-        _ => false,
-    };
-    if silent {
-        report.exit
-    } else if found(&[Outcome::Unreachable]) {
+/// The exit code of the contract, about what counts. What could not be told is never old news, and what a check failed on
+/// without any finding (`untold`: handlers that cannot be read, plays that were not run) is never silent.
+fn exit_of(report: &Report, untold: usize, fail_on: FailOn) -> u8 {
+    let is_new = |standing: Standing| matches!(standing, Standing::New | Standing::Back);
+    let counts = |f: &&Finding| fail_on == FailOn::Any || f.outcome != Outcome::Drifted || is_new(f.standing);
+    let outcomes: Vec<Outcome> = report.counted().filter(counts).map(|f| f.outcome).collect();
+    if outcomes.contains(&Outcome::Unreachable) {
         exit::UNREACHABLE
-    } else if found(&bad) {
+    } else if untold > 0 || outcomes.iter().any(|o| matches!(o, Outcome::Failed | Outcome::Blocked)) {
         exit::FAILED
-    } else if found(&[Outcome::Drifted]) {
+    } else if outcomes.contains(&Outcome::Drifted) {
         exit::DRIFT
     } else {
         exit::OK

@@ -1,13 +1,14 @@
 //! `converge drift list|show|ack|mute|unmark|forget`.
 
 use super::{Folder, author, complain, layout, now};
+use crate::drift::folder::Folder as ReportFolder;
 use crate::drift::history::{self, Asked, History, HistoryError};
 use crate::drift::{Finding, MarkKind, Time, forms};
 use crate::exit;
 use clap::Parser;
 use jiff::tz::TimeZone;
 use jiff::{SpanRelativeTo, Timestamp, civil};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
 pub struct List {
@@ -85,7 +86,7 @@ pub fn test_notify(args: &TestNotify) -> u8 {
 }
 
 pub fn list(args: &List) -> u8 {
-    with(&args.folder, |history, now| {
+    read(&args.folder, |history, now| {
         let found = history.list(args.all, now)?;
         if args.json {
             return Ok(json(&found));
@@ -101,7 +102,7 @@ pub fn list(args: &List) -> u8 {
 }
 
 pub fn show(args: &Show) -> u8 {
-    with(&args.folder, |history, now| {
+    read(&args.folder, |history, now| {
         let entry = history.entry(&args.id, now)?;
         if args.json {
             return Ok(json(&entry));
@@ -124,18 +125,18 @@ pub fn mark(args: &Mark, kind: MarkKind) -> u8 {
         Ok(until) => until,
         Err(why) => return crate::cli::complain(exit::USAGE, why),
     };
-    with(&args.which.folder, |history, now| {
+    change(&args.which.folder, |history, now| {
         let asked = Asked { kind, reason: args.reason.trim().to_owned(), by: author(), at: now, until };
         Ok(said(&history.mark(&args.which.ids, &asked)?))
     })
 }
 
 pub fn unmark(args: &Which) -> u8 {
-    with(&args.folder, |history, now| Ok(said(&history.unmark(&args.ids, &author(), now)?)))
+    change(&args.folder, |history, now| Ok(said(&history.unmark(&args.ids, &author(), now)?)))
 }
 
 pub fn forget(args: &Which) -> u8 {
-    with(&args.folder, |history, now| {
+    change(&args.folder, |history, now| {
         let gone = history.forget(&args.ids, now)?;
         Ok(gone.iter().map(|f| format!("forgotten: {} on {} [{}]\n", f.object, f.host, f.id)).collect())
     })
@@ -151,36 +152,58 @@ fn json(value: &impl serde::Serialize) -> String {
     text
 }
 
-fn with(folder: &Folder, work: impl FnOnce(&mut History, Time) -> Result<String, HistoryError>) -> u8 {
+/// Looks at the history; where nodes share one, at what they share.
+fn read(folder: &Folder, work: impl FnOnce(&History, Time) -> Result<String, HistoryError>) -> u8 {
+    let copy = tempfile::tempdir();
+    let opened = || match (History::shared(&folder.out)?, &copy) {
+        (Some(shared), Ok(copy)) => match History::of_copy(&shared, copy.path()) {
+            Ok(Some(history)) => Ok(history),
+            Ok(None) => History::open_existing(&folder.out),
+            Err(why) => {
+                tell!("warning: as this node knows it; what the nodes share cannot be read: {why}");
+                History::open_existing(&folder.out)
+            }
+        },
+        _ => History::open_existing(&folder.out),
+    };
+    answer(folder, |now| work(&opened()?, now))
+}
+
+/// Says something about findings. What nodes share is taken over first and handed on after, so that a word said on one
+/// counts on all.
+fn change(folder: &Folder, work: impl FnOnce(&mut History, Time) -> Result<String, HistoryError>) -> u8 {
+    let mut only_here = None;
+    let code = answer(folder, |now| {
+        let Some(shared) = History::shared(&folder.out)? else {
+            return work(&mut History::open_existing(&folder.out)?, now);
+        };
+        let _alone = ReportFolder::open(&folder.out).map_err(|e| HistoryError::Usage(e.to_string()))?;
+        history::pull(&folder.out, &shared)?;
+        let mut history = History::open_existing(&folder.out)?;
+        let text = work(&mut history, now)?;
+        only_here = history::push(&mut history, &folder.out, &shared).err();
+        Ok(text)
+    });
+    match only_here {
+        Some(why) => {
+            crate::cli::complain(exit::FAILED, format!("said here, and the other nodes do not know yet: {why}"))
+        }
+        None => code,
+    }
+}
+
+fn answer(folder: &Folder, work: impl FnOnce(Time) -> Result<String, HistoryError>) -> u8 {
     let now = match now(folder.lab.as_ref()) {
         Ok(now) => now,
         Err(why) => return crate::cli::complain(exit::USAGE, why),
     };
-    match on_history(&folder.out, |history| work(history, now)) {
+    match work(now) {
         Ok(text) => {
             put!("{text}");
             exit::OK
         }
         Err(error) => complain(&error),
     }
-}
-
-/// What nodes share is taken over first and handed on after, so that a word said on one counts on all.
-fn on_history(
-    out: &Path,
-    work: impl FnOnce(&mut History) -> Result<String, HistoryError>,
-) -> Result<String, HistoryError> {
-    let Some(shared) = History::shared(out)? else {
-        return work(&mut History::open_existing(out)?);
-    };
-    let _alone = crate::drift::folder::Folder::open(out).map_err(|e| HistoryError::Usage(e.to_string()))?;
-    history::pull(out, &shared)?;
-    let mut history = History::open_existing(out)?;
-    let text = work(&mut history)?;
-    if let Some(words) = history::push(&mut history, out, &shared)? {
-        tell!("note: {words}");
-    }
-    Ok(text)
 }
 
 impl Mark {

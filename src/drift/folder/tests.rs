@@ -61,3 +61,14 @@ fn two_writers_take_turns() {
     second.join().unwrap().unwrap().unwrap();
     assert_eq!(read(dir.path(), "a"), "2");
 }
+
+#[test]
+fn a_history_that_is_begun_anew_does_not_take_the_report_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::open(dir.path()).unwrap();
+    folder.publish(1, &[("report.html", b"old")]).unwrap();
+    let before = fs::read_link(dir.path().join(CURRENT)).unwrap();
+    folder.publish(1, &[("report.html", b"new")]).unwrap();
+    assert_eq!(read(dir.path(), "report.html"), "new");
+    assert!(dir.path().join(before).exists(), "whoever reads the old one may end");
+}

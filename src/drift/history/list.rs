@@ -2,7 +2,7 @@
 
 use super::super::report::{Finding, Time};
 use super::{History, HistoryError, mark, rows};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 /// A finding with its story.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -48,14 +48,11 @@ impl History {
         Ok(Entry { finding, log })
     }
 
-    /// Whether another run was remembered after this one.
-    pub fn is_overtaken(&self, run: i64) -> Result<bool, HistoryError> {
-        let newest: i64 = self.db.query_row("SELECT max(id) FROM runs", [], |row| row.get(0)).map_err(self.fault())?;
-        Ok(newest > run)
-    }
-
     /// When the last run ended.
     pub fn last_run(&self) -> Result<Option<Time>, HistoryError> {
-        self.db.query_row("SELECT max(ended) FROM runs", [], |row| row.get(0)).map_err(self.fault())
+        self.db
+            .query_row("SELECT ended FROM runs ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
+            .optional()
+            .map_err(self.fault())
     }
 }

@@ -40,7 +40,7 @@ CREATE TABLE findings (
   play TEXT NOT NULL, task TEXT NOT NULL, tasks TEXT NOT NULL, place TEXT NOT NULL,
   outcome TEXT NOT NULL, summary TEXT NOT NULL, diff TEXT NOT NULL, provisional INTEGER NOT NULL, traces TEXT NOT NULL,
   first_seen INTEGER NOT NULL, since INTEGER NOT NULL, last_seen INTEGER NOT NULL, seen INTEGER NOT NULL,
-  gone_since INTEGER
+  last_run INTEGER NOT NULL, gone_since INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX findings_open ON findings(gone_since);
 -- Spells that have ended.
@@ -54,9 +54,9 @@ CREATE TABLE marks (
   finding TEXT PRIMARY KEY REFERENCES findings(id) ON DELETE CASCADE,
   kind TEXT NOT NULL, reason TEXT NOT NULL, author TEXT NOT NULL, at INTEGER NOT NULL, until INTEGER
 ) STRICT, WITHOUT ROWID;
--- One row: how often the history was handed on, and the file by which machines share it.
-CREATE TABLE copy (revision INTEGER NOT NULL, shared TEXT) STRICT;
-INSERT INTO copy (revision) VALUES (0);
+-- One row: the id of the copy that was shared last, and the file by which machines share it.
+CREATE TABLE copy (id TEXT NOT NULL, shared TEXT) STRICT;
+INSERT INTO copy (id) VALUES ('');
 -- What happened to findings, for people.
 CREATE TABLE log (
   finding TEXT NOT NULL REFERENCES findings(id) ON DELETE CASCADE,
@@ -73,7 +73,7 @@ pub enum HistoryError {
     #[error("{path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error(
-        "{path} is damaged ({source}): move it away to begin a new history; `sqlite3 {path} .recover` may save the old one"
+        "{path} is damaged ({source}): move it and its -journal away to begin a new history; `sqlite3 {path} .recover` may save the old one"
     )]
     Damaged { path: PathBuf, source: rusqlite::Error },
     #[error("{path} was written by a newer converge (form {found}, this one knows {VERSION}): use that one")]

@@ -20,6 +20,8 @@ pub struct Facts {
     pub totals: Totals,
     /// The exit code of the check itself.
     pub exit: u8,
+    /// What failed and has no result.
+    pub untold: usize,
     pub results: Vec<TaskResult>,
     pub notes: Vec<String>,
     pub traces: Traces,
@@ -49,21 +51,34 @@ impl History {
 fn record(tx: &Transaction<'_>, mut facts: Facts) -> rusqlite::Result<Report> {
     let previous: Option<Time> =
         tx.query_row("SELECT ended FROM runs ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).optional()?;
-    if let Some(previous) = previous.filter(|previous| *previous > facts.ended) {
-        let hours = (previous - facts.ended) / 3600;
+    // Runs beside each other end in any order.
+    if let Some(previous) = previous.filter(|previous| *previous > facts.ended + 600) {
+        let minutes = (previous - facts.ended) / 60;
         facts.notes.push(format!(
-            "the clock of {} is behind the run before this one by {hours} h: times of this report are not to be trusted",
+            "the clock of {} is {minutes} min behind the run before this one: times of this report are not to be trusted",
             facts.by
         ));
     }
     let now = facts.ended;
     let sightings = Sightings::of(&facts.results, &facts.traces);
+    tx.execute(
+        "INSERT INTO runs (started, ended, took_ms, exit, totals, playbooks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            facts.started,
+            facts.ended,
+            facts.took_ms as i64,
+            facts.exit,
+            serde_json::to_string(&facts.totals).unwrap_or_default(),
+            serde_json::to_string(&facts.playbooks).unwrap_or_default(),
+        ],
+    )?;
+    let id = tx.last_insert_rowid();
     end_marks(tx, now)?;
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     for sighting in &sightings.seen {
         seen.insert(sighting.id.clone());
-        findings.push(sight(tx, sighting, now)?);
+        findings.push(sight(tx, sighting, id, now)?);
     }
     for (id, host, kind, tasks) in open(tx)? {
         if seen.contains(&id) {
@@ -91,19 +106,8 @@ fn record(tx: &Transaction<'_>, mut facts: Facts) -> rusqlite::Result<Report> {
         }
     }
     findings.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.host.cmp(&b.host)));
-    tx.execute(
-        "INSERT INTO runs (started, ended, took_ms, exit, totals, playbooks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![
-            facts.started,
-            facts.ended,
-            facts.took_ms as i64,
-            facts.exit,
-            serde_json::to_string(&facts.totals).unwrap_or_default(),
-            serde_json::to_string(&facts.playbooks).unwrap_or_default(),
-        ],
-    )?;
     let run = Run {
-        id: tx.last_insert_rowid(),
+        id,
         started: facts.started,
         ended: facts.ended,
         took_ms: facts.took_ms,
@@ -158,7 +162,7 @@ fn get(tx: &Transaction<'_>, id: &str, now: Time) -> rusqlite::Result<Finding> {
 }
 
 /// It is there: for the first time, again, or still.
-fn sight(tx: &Transaction<'_>, sighting: &Sighting, now: Time) -> rusqlite::Result<Finding> {
+fn sight(tx: &Transaction<'_>, sighting: &Sighting, run: i64, now: Time) -> rusqlite::Result<Finding> {
     let result = &sighting.result;
     let id = &sighting.id;
     let before: Option<(Time, Time, Option<Time>, String)> = tx
@@ -177,15 +181,15 @@ fn sight(tx: &Transaction<'_>, sighting: &Sighting, now: Time) -> rusqlite::Resu
     };
     tx.prepare_cached(
         "INSERT INTO findings (id, host, kind, object, play, task, tasks, place, outcome, summary, diff, provisional,
-           traces, first_seen, since, last_seen, seen, gone_since)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?14, 1, NULL)
+           traces, first_seen, since, last_seen, seen, last_run, gone_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?14, 1, ?16, NULL)
          ON CONFLICT (id) DO UPDATE SET object = ?4, play = ?5, task = ?6, tasks = ?7, place = ?8, outcome = ?9,
            summary = ?10, diff = ?11, provisional = ?12, traces = ?13, since = ?15,
-           last_seen = max(last_seen, ?14), seen = seen + 1, gone_since = NULL",
+           last_seen = max(last_seen, ?14), seen = seen + 1, last_run = ?16, gone_since = NULL",
     )?
     .execute(params![
         id,
-        result.host,
+        sighting::host_of(result),
         sighting::kind_of(result),
         sighting.object,
         result.play,
@@ -199,6 +203,7 @@ fn sight(tx: &Transaction<'_>, sighting: &Sighting, now: Time) -> rusqlite::Resu
         serde_json::to_string(&sighting.traces).unwrap_or_default(),
         now,
         since,
+        run,
     ])?;
     match (&before, standing) {
         (_, Standing::New) => log(tx, id, now, &format!("seen for the first time: {outcome}"))?,

@@ -54,11 +54,12 @@ pub fn finding(row: &Row<'_>) -> rusqlite::Result<Finding> {
 
 /// Gives findings the standing that they had after the last run.
 pub fn stand(db: &Connection, findings: &mut [Finding]) -> rusqlite::Result<()> {
-    let last: Option<Time> = db.query_row("SELECT max(ended) FROM runs", [], |row| row.get(0))?;
     for finding in findings.iter_mut().filter(|finding| finding.is_open()) {
-        finding.standing = match (finding.seen, last) {
-            (_, Some(last)) if finding.last_seen < last => Standing::NotLooked,
-            (1, _) => Standing::New,
+        let query = "SELECT last_run = (SELECT max(id) FROM runs) FROM findings WHERE id = ?1";
+        let looked: bool = db.prepare_cached(query)?.query_row([&finding.id], |row| row.get(0))?;
+        finding.standing = match finding.seen {
+            _ if !looked => Standing::NotLooked,
+            1 => Standing::New,
             _ if finding.since == finding.last_seen => Standing::Back,
             _ => Standing::Still,
         };

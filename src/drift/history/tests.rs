@@ -23,6 +23,7 @@ fn facts(at: Time, results: Vec<TaskResult>) -> Facts {
         hosts: vec!["pve1".into()],
         totals: Totals::default(),
         exit: 0,
+        untold: 0,
         results,
         notes: Vec::new(),
         traces: BTreeMap::new(),
@@ -273,4 +274,75 @@ fn a_history_that_is_too_large_to_share_loses_stories_before_findings() {
     assert_eq!(history.list(false, T0).unwrap().iter().filter(|f| f.diff.is_empty()).count(), 0);
     pull(other.path(), &shared).unwrap();
     assert_eq!(History::open(other.path()).unwrap().list(false, T0).unwrap().len(), 200);
+}
+
+/// A word said on one node while another is looking, or could not share, is not lost.
+#[test]
+fn copies_that_went_apart_do_not_overwrite_each_other() {
+    let (one, two, pmxcfs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = pmxcfs.path().join("priv/memory");
+    let drifted = [("/a", Outcome::Drifted)];
+    let mut looking = History::open(one.path()).unwrap();
+    let id = run(&mut looking, T0, &drifted).findings[0].id.clone();
+    push(&mut looking, one.path(), &shared).unwrap();
+    // The other node marks while this one is still telling people.
+    pull(two.path(), &shared).unwrap();
+    let mut other = History::open(two.path()).unwrap();
+    other.mark(std::slice::from_ref(&id), &mark(MarkKind::Muted, T0, Some(T0 + DAY))).unwrap();
+    push(&mut other, two.path(), &shared).unwrap();
+    let error = push(&mut looking, one.path(), &shared).unwrap_err().to_string();
+    assert!(error.contains("another node"), "{error}");
+    drop(looking);
+    pull(one.path(), &shared).unwrap();
+    assert!(run(&mut History::open(one.path()).unwrap(), T0 + 1, &drifted).findings[0].is_muted());
+}
+
+#[test]
+fn a_copy_that_could_not_be_left_is_none() {
+    let (one, two, pmxcfs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = pmxcfs.path().join("memory");
+    let drifted = [("/a", Outcome::Drifted)];
+    let mut history = History::open(one.path()).unwrap();
+    let id = run(&mut history, T0, &drifted).findings[0].id.clone();
+    push(&mut history, one.path(), &shared).unwrap();
+    // Something is in the way of the next one.
+    std::fs::create_dir(pmxcfs.path().join("memory.new")).unwrap();
+    run(&mut history, T0 + 1, &drifted);
+    assert!(push(&mut history, one.path(), &shared).is_err());
+    std::fs::remove_dir(pmxcfs.path().join("memory.new")).unwrap();
+    drop(history);
+    pull(two.path(), &shared).unwrap();
+    let mut other = History::open(two.path()).unwrap();
+    other.mark(&[id], &mark(MarkKind::Acknowledged, T0, None)).unwrap();
+    push(&mut other, two.path(), &shared).unwrap();
+    pull(one.path(), &shared).unwrap();
+    assert!(History::open(one.path()).unwrap().list(false, T0).unwrap()[0].mark.is_some());
+}
+
+#[test]
+fn a_crash_in_the_middle_does_not_stop_the_next_take_over() {
+    let (one, pmxcfs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = pmxcfs.path().join("memory");
+    let drifted = [("/a", Outcome::Drifted)];
+    let mut history = History::open(one.path()).unwrap();
+    run(&mut history, T0, &drifted);
+    push(&mut history, one.path(), &shared).unwrap();
+    drop(history);
+    // What a kill leaves: the file half changed, and the journal to take that back.
+    let (path, journal) = (one.path().join(FILE), one.path().join(format!("{FILE}-journal")));
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN").unwrap();
+    for n in 0..2000 {
+        db.execute("INSERT INTO log (finding, at, what) SELECT id, ?1, hex(randomblob(200)) FROM findings", [n])
+            .unwrap();
+    }
+    let (half, hot) = (std::fs::read(&path).unwrap(), std::fs::read(&journal).unwrap());
+    drop(db);
+    std::fs::write(&path, half).unwrap();
+    std::fs::write(&journal, hot).unwrap();
+    pull(one.path(), &shared).unwrap();
+    let mut history = History::open(one.path()).unwrap();
+    assert_eq!(run(&mut history, T0 + 1, &drifted).findings[0].seen, 2);
+    let id = history.list(false, T0).unwrap()[0].id.clone();
+    assert_eq!(history.entry(&id, T0).unwrap().log.len(), 1);
 }

@@ -16,6 +16,7 @@ fn result(host: &str, task: &str, object: &str, outcome: Outcome) -> TaskResult 
         warnings: Vec::new(),
         took_ms: 0,
         place: words("site.yml:1"),
+        delegated_to: None,
         object: words(object),
         handler: false,
         ignored: false,
@@ -74,8 +75,8 @@ fn gone_needs_the_word_of_every_task_that_found_it() {
     // It was skipped: nobody looked.
     let skipped = result("pve1", "started", "nfs", Outcome::Skipped);
     assert!(!fine(&[ok.clone(), skipped], &["enabled", "started"]));
-    // It was renamed, and everybody had a turn.
-    assert!(fine(std::slice::from_ref(&ok), &["enabled", "started"]));
+    // It was left out: by tags, or because another playbook was run.
+    assert!(!fine(std::slice::from_ref(&ok), &["enabled", "started"]));
     // Nobody looked at it at all.
     assert!(!fine(&[result("pve1", "other", "y", Outcome::Ok)], &["enabled"]));
     // What is only predicted to be fine is no sight.
@@ -103,4 +104,27 @@ fn handlers_and_ignored_failures_are_no_findings() {
     let handler = TaskResult { handler: true, ..result("pve1", "h", "nfs", Outcome::Drifted) };
     let ignored = TaskResult { ignored: true, ..result("pve1", "i", "nfs", Outcome::Failed) };
     assert!(of(&[handler, ignored]).seen.is_empty());
+}
+
+#[test]
+fn tasks_without_a_word_of_their_own_are_told_apart_by_their_turn() {
+    let command = |outcome| TaskResult { kind: "command".into(), ..result("pve1", "command", "", outcome) };
+    let before = of(&[command(Outcome::Drifted), command(Outcome::Drifted)]);
+    assert_eq!(before.seen.len(), 2);
+    let first = &before.seen[0];
+    // The first is skipped, the second is fine: nobody looked at the first.
+    let after = of(&[command(Outcome::Skipped), command(Outcome::Ok)]);
+    assert!(!after.is_fine(&first.id, "pve1", "command", &first.tasks));
+    assert!(after.is_fine(&before.seen[1].id, "pve1", "command", &first.tasks));
+    let other_play = TaskResult { play: "q".into(), ..command(Outcome::Drifted) };
+    assert_ne!(of(&[other_play]).seen[0].id, first.id);
+}
+
+#[test]
+fn a_host_that_was_not_asked_did_not_answer() {
+    let lost = of(&[result("pve3", "a", "x", Outcome::Unreachable)]);
+    let delegated = TaskResult { delegated_to: Some("pve1".into()), ..result("pve3", "b", "y", Outcome::Ok) };
+    assert!(!of(&[delegated]).is_fine(&lost.seen[0].id, "pve3", "host", &lost.seen[0].tasks));
+    let away = TaskResult { delegated_to: Some("pve1".into()), ..result("pve3", "b", "y", Outcome::Unreachable) };
+    assert_eq!(host_of(&of(&[away]).seen[0].result), "pve1");
 }

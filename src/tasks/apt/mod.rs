@@ -266,7 +266,9 @@ impl Task for Apt {
     }
 
     fn object(&self) -> String {
-        self.name.0.join(" ")
+        let mut names = self.name.0.clone();
+        names.sort_unstable();
+        names.join(" ")
     }
 
     fn trails(&self) -> Vec<Trail> {
