@@ -107,6 +107,7 @@ impl Totals {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all events are results, and none is kept in a list")]
 pub enum Event {
     RunStarted {
         mode: Mode,
