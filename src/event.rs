@@ -21,6 +21,21 @@ pub enum Outcome {
     Unreachable,
 }
 
+impl Outcome {
+    /// The word of the contract, as in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Drifted => "drifted",
+            Self::Changed => "changed",
+            Self::Skipped => "skipped",
+            Self::Blocked => "blocked",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// One task on one host, done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskResult {

@@ -86,7 +86,7 @@ impl Look {
         let (word, paint) = match (finding.standing, finding.outcome) {
             (Standing::Gone, _) => ("gone", AnsiColor::Green.on_default()),
             (_, Outcome::Drifted) => ("drifted", AnsiColor::Yellow.on_default()),
-            (_, outcome) => (words::outcome(outcome), AnsiColor::Red.on_default()),
+            (_, outcome) => (outcome.word(), AnsiColor::Red.on_default()),
         };
         let doubt = if finding.provisional { "?" } else { "" };
         let pad = " ".repeat(13_usize.saturating_sub(word.len() + doubt.len()).max(1));

@@ -105,7 +105,7 @@ fn status(result: &TaskResult, finding: Option<&Finding>) -> TestCaseStatus {
         Outcome::Drifted | Outcome::Blocked => NonSuccessKind::Failure,
         Outcome::Failed | Outcome::Unreachable => NonSuccessKind::Error,
     };
-    let word = words::outcome(result.outcome);
+    let word = result.outcome.word();
     let mark = finding.and_then(|finding| finding.mark.as_ref());
     if let Some(mark) = mark.filter(|mark| mark.kind == MarkKind::Muted) {
         return skipped(&format!("{word}, but {}: {}", marked(mark), result.summary));
@@ -167,7 +167,7 @@ fn description(result: &TaskResult, finding: Option<&Finding>) -> String {
 
 /// A finding whose task was not looked at: neither passed nor failed.
 fn unseen(finding: &Finding, name: String) -> TestCase {
-    let last = format!("not looked at this time; last {}: {}", words::outcome(finding.outcome), finding.summary);
+    let last = format!("not looked at this time; last {}: {}", finding.outcome.word(), finding.summary);
     let mut case = TestCase::new(clean(&name), skipped(&last));
     case.set_classname(clean(&finding.host));
     case

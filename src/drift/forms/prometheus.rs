@@ -106,7 +106,7 @@ fn counts(metrics: &mut Metrics, report: &Report) {
     let mut tasks = metrics.family("tasks", "Tasks on hosts in the last run, by outcome.");
     for outcome in OUTCOMES {
         let count = report.results.iter().filter(|result| result.outcome == outcome).count();
-        tasks.sample(&[("outcome", words::outcome(outcome))], count);
+        tasks.sample(&[("outcome", outcome.word())], count);
     }
     let mut findings: BTreeMap<_, usize> = BTreeMap::new();
     for finding in &report.findings {
@@ -118,7 +118,7 @@ fn counts(metrics: &mut Metrics, report: &Report) {
             for mark in MARKS {
                 let count = findings.get(&(standing, outcome, mark)).copied().unwrap_or(0);
                 let standing = words::standing_key(standing);
-                family.sample(&[("standing", standing), ("outcome", words::outcome(outcome)), ("mark", mark)], count);
+                family.sample(&[("standing", standing), ("outcome", outcome.word()), ("mark", mark)], count);
             }
         }
     }
@@ -163,7 +163,7 @@ fn hosts(metrics: &mut Metrics, report: &Report) {
     let mut family =
         metrics.family("host_findings", "Findings of each host by standing, outcome and mark, where there are any.");
     for ((host, standing, outcome, mark), count) in exact {
-        let (standing, outcome) = (words::standing_key(standing), words::outcome(outcome));
+        let (standing, outcome) = (words::standing_key(standing), outcome.word());
         family.sample(&[("host", host), ("standing", standing), ("outcome", outcome), ("mark", mark)], count);
     }
 }
@@ -181,7 +181,7 @@ fn listed(metrics: &mut Metrics, report: &Report) {
                 ("task", &finding.task),
                 ("kind", &finding.kind),
                 ("object", &finding.object),
-                ("outcome", words::outcome(finding.outcome)),
+                ("outcome", finding.outcome.word()),
                 ("standing", words::standing_key(finding.standing)),
                 ("mark", mark(finding)),
             ],

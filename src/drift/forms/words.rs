@@ -6,19 +6,6 @@ use crate::drift::{Finding, Report, Standing, Time};
 use crate::event::Outcome;
 use std::collections::HashSet;
 
-/// The word of the contract, as in JSON.
-pub fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ok => "ok",
-        Outcome::Drifted => "drifted",
-        Outcome::Changed => "changed",
-        Outcome::Skipped => "skipped",
-        Outcome::Blocked => "blocked",
-        Outcome::Failed => "failed",
-        Outcome::Unreachable => "unreachable",
-    }
-}
-
 /// Told apart by shape, not by colour.
 pub fn symbol(outcome: Outcome) -> &'static str {
     match outcome {

@@ -177,7 +177,7 @@ pub fn told(db: &Connection, name: &str, changes: &[Change]) -> Result<()> {
     for change in changes {
         if change.what.is_open() {
             let update = "UPDATE notice_finding SET told = ?3, again = 0 WHERE channel = ?1 AND finding = ?2";
-            db.execute(update, params![name, change.finding.id, word(change.finding.outcome)])?;
+            db.execute(update, params![name, change.finding.id, change.finding.outcome.word()])?;
         } else {
             delete(db, name, &change.finding.id)?;
         }
@@ -202,7 +202,7 @@ fn put(db: &Connection, channel: &str, known: &Known) -> Result<()> {
          (channel, finding, came, told, open, again, muted, acked, seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let seen = serde_json::to_string(&known.seen).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     let Known { came, told, open, again, muted, acked, .. } = known;
-    let told = told.map(word);
+    let told = told.map(Outcome::word);
     db.prepare_cached(insert)?
         .execute(params![channel, known.seen.id, came, told, open, again, muted, acked, seen])
         .map(drop)
@@ -225,9 +225,4 @@ fn known_of(row: &Row<'_>) -> Result<Known> {
         acked: row.get("acked")?,
         seen: serde_json::from_str(&seen).map_err(bad)?,
     })
-}
-
-/// As in JSON: `drifted`.
-pub fn word(outcome: Outcome) -> String {
-    serde_json::to_value(outcome).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }

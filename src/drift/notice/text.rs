@@ -3,7 +3,6 @@
 use super::message::{Change, Content, Kind, What, cut, essence};
 use super::schedule::{ago, show};
 use crate::drift::{Finding, Trace, TraceSource, Undelivered};
-use crate::event::Outcome;
 use jiff::tz::TimeZone;
 
 /// Told with everything that is known; more are told in one line each.
@@ -110,7 +109,7 @@ impl Words<'_> {
             }
             _ => format!("since {}", show(finding.since, self.zone)),
         };
-        format!("- {}: {} ({when})\n", name(finding), word(finding.outcome))
+        format!("- {}: {} ({when})\n", name(finding), finding.outcome.word())
     }
 
     fn in_full(&mut self, what: What, finding: &Finding) -> String {
@@ -118,10 +117,10 @@ impl Words<'_> {
         let mut say = |line: String| out.push_str(&format!("  {line}\n"));
         let summary = cut(&one_line(&finding.summary), MAX_SUMMARY);
         let was = match what {
-            What::Outcome(was) => format!(" (was {})", word(was)),
+            What::Outcome(was) => format!(" (was {})", was.word()),
             _ => String::new(),
         };
-        say(format!("{}{was}: {}", word(finding.outcome), summary.lines().next().unwrap_or_default()));
+        say(format!("{}{was}: {}", finding.outcome.word(), summary.lines().next().unwrap_or_default()));
         if finding.provisional {
             say("provisional: it rests on changes that were only predicted".into());
         }
@@ -172,18 +171,6 @@ fn trace_line(trace: &Trace, zone: &TimeZone) -> String {
     match trace.source {
         TraceSource::TaskLog => format!("done by {by}, {at}: {what}"),
         TraceSource::File => format!("{what}: changed {at}, belongs to {by}"),
-    }
-}
-
-pub fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ok => "ok",
-        Outcome::Drifted => "drifted",
-        Outcome::Changed => "changed",
-        Outcome::Skipped => "skipped",
-        Outcome::Blocked => "blocked",
-        Outcome::Failed => "failed",
-        Outcome::Unreachable => "unreachable",
     }
 }
 

@@ -104,7 +104,7 @@ fn filter(out: &mut String, page: &Page<'_>) {
     }
     out.push_str("</select></label>\n");
     let outcomes = [Outcome::Unreachable, Outcome::Failed, Outcome::Blocked, Outcome::Drifted];
-    choice(out, "Outcome", "outcome", outcomes.map(|o| (words::outcome(o), words::outcome(o))));
+    choice(out, "Outcome", "outcome", outcomes.map(|o| (o.word(), o.word())));
     let standings = [Standing::New, Standing::Back, Standing::Still, Standing::NotLooked, Standing::Gone];
     choice(out, "Standing", "standing", standings.map(|s| (words::standing_key(s), words::standing(s))));
     choice(out, "Mark", "mark", [("none", "unmarked"), ("acknowledged", "acknowledged"), ("muted", "muted")]);
@@ -133,9 +133,9 @@ fn entry(
     let class = match group.section {
         Section::Gone => "ok",
         Section::Muted => "muted",
-        Section::Open(outcome) => words::outcome(outcome),
+        Section::Open(outcome) => outcome.word(),
     };
-    let _ = writeln!(out, "<details class=\"f o-{class}\" data-o=\"{}\">", words::outcome(first.outcome));
+    let _ = writeln!(out, "<details class=\"f o-{class}\" data-o=\"{}\">", first.outcome.word());
     line(out, page, group);
     out.push_str("<div class=\"body\">\n<div class=\"about\">");
     if !first.summary.is_empty() {
@@ -168,7 +168,7 @@ fn entry(
 /// What stands on the first line: what, of which object, where, how it stands.
 fn line(out: &mut String, page: &Page<'_>, group: &Group<'_>) {
     let first = group.first();
-    let word = words::outcome(first.outcome);
+    let word = first.outcome.word();
     let was = if group.section == Section::Gone { "was " } else { "" };
     let _ = write!(
         out,

@@ -127,7 +127,7 @@ fn cells(out: &mut String, row: &Row<'_>) {
             None => out.push_str("<td class=\"n\">not run"),
             Some((Outcome::Ok, _)) => out.push_str("<td>ok"),
             Some((outcome, finding)) => {
-                let (class, word) = (class(*outcome), words::outcome(*outcome));
+                let (class, word) = (class(*outcome), outcome.word());
                 match finding {
                     Some(id) => {
                         let _ = write!(out, "<td class=\"l\"><a class=\"{class}\" href=\"#f-");
@@ -157,7 +157,7 @@ fn legend(out: &mut String, page: &Page<'_>) {
         (Outcome::Changed, totals.changed),
     ] {
         if count > 0 || outcome == Outcome::Ok {
-            let (symbol, word) = (words::symbol(outcome), words::outcome(outcome));
+            let (symbol, word) = (words::symbol(outcome), outcome.word());
             let _ = write!(
                 out,
                 "<li class=\"o-{word}\"><span class=\"y\" aria-hidden=\"true\">{symbol}</span> {count} {word}</li>"
