@@ -71,3 +71,43 @@ fn tasks(log: &[Json], id: &str, types: &str) -> impl Iterator<Item = Trace> {
     found.truncate(ENTRIES);
     found.into_iter()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Entries as PVE 9.1.7 lists them, recorded 2026-11-22: not in order, `saved` as number or text.
+    fn recorded() -> Vec<Json> {
+        vec![
+            json!({"endtime": 1795333957, "upid": "UPID:pve1:000001F1:0006511A:6B029F45:vzdestroy:100:root@pam:", "node": "pve1",
+                   "type": "vzdestroy", "starttime": 1795333957, "status": "OK", "id": "100", "saved": 1, "user": "root@pam"}),
+            json!({"endtime": 1795338059, "saved": "1", "id": "100", "status": "OK", "user": "root@pam", "node": "pve2",
+                   "upid": "UPID:pve2:0000036A:00018349:6B02AF0B:vzstart:100:root@pam:", "type": "vzstart",
+                   "starttime": 1795337995}),
+            json!({"type": "vzdestroy", "upid": "UPID:pve1:000001EC:000650BB:6B029F44:vzdestroy:102:root@pam:", "node": "pve1",
+                   "endtime": 1795333956, "user": "root@pam", "saved": "1", "id": "102", "status": "OK",
+                   "starttime": 1795333956}),
+            json!({"saved": "1", "endtime": 1795336198, "node": "pve2", "starttime": 1795336197, "type": "startall", "id": "",
+                   "upid": "UPID:pve2:0000046D:0000B167:6B02A805:startall::root@pam:", "status": "OK", "user": "root@pam"}),
+        ]
+    }
+
+    #[test]
+    fn the_task_log_says_who_did_what_to_a_guest_newest_first() {
+        let found: Vec<Trace> = tasks(&recorded(), "100", "vz").collect();
+        let words: Vec<(i64, &str, &str)> = found.iter().map(|t| (t.at, t.by.as_str(), t.what.as_str())).collect();
+        let wanted = [(1_795_337_995, "root@pam", "vzstart 100"), (1_795_333_957, "root@pam", "vzdestroy 100")];
+        assert_eq!(words, wanted);
+    }
+
+    #[test]
+    fn what_changes_nothing_and_other_guests_are_no_trace() {
+        let mut log = recorded();
+        log.push(json!({"type": "vzdump", "id": "102", "user": "backup@pve", "starttime": 1795339000}));
+        log.push(json!({"type": "hastop", "id": "102", "user": "ann@pve", "tokenid": "ci", "starttime": 1795339001}));
+        let found: Vec<String> = tasks(&log, "102", "vz").map(|t| format!("{} {}", t.what, t.by)).collect();
+        assert_eq!(found, ["hastop 102 ann@pve!ci", "vzdestroy 102 root@pam"]);
+        assert_eq!(tasks(&log, "", "srv").count(), 0);
+    }
+}

@@ -330,7 +330,8 @@ impl Task for HaResource {
     }
 
     fn trails(&self) -> Vec<Trail> {
-        vec![Trail::File("/etc/pve/ha/resources.cfg".into())]
+        let guest = self.sid.split_once(':').and_then(|(_, vmid)| vmid.parse().ok()).map(Trail::Guest);
+        guest.into_iter().chain([Trail::File("/etc/pve/ha/resources.cfg".into())]).collect()
     }
 
     fn probe(&self, host: &dyn Probe) -> Result<Self::Seen, LookError> {
