@@ -26,7 +26,7 @@ enum FailOn {
     /// Everything that is there and not muted
     #[default]
     Any,
-    /// Only what was not there in the run before
+    /// Of drift only what is new; what could not be told always counts
     New,
 }
 
