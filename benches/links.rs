@@ -33,8 +33,19 @@ fn timed(mut command: Command, code: i32) -> Duration {
     took
 }
 
-fn check(round_trip_ms: u64, lost_per_mille: u32) -> Option<(Duration, Vec<Duration>)> {
+/// What a check of three hosts took.
+struct Took {
+    /// With the logins.
+    first: Duration,
+    /// Over the connections that are open, in order.
+    warm: Vec<Duration>,
+    /// `ssh HOST true` on all three at once over the same connections: what no tool that uses ssh can be below.
+    bare: Vec<Duration>,
+}
+
+fn check(round_trip_ms: u64, lost_per_mille: u32) -> Option<Took> {
     let mut bed = Bed::new()?;
+    bed.bare_home = bed.can_bare_home();
     let mut inventory = "[nodes]\n".to_owned();
     let mut relays = Vec::new();
     let mut known = String::new();
@@ -63,9 +74,29 @@ fn check(round_trip_ms: u64, lost_per_mille: u32) -> Option<(Duration, Vec<Durat
         let _ = Command::new("ssh").args(["-o", &control, "-O", "exit", "x"]).output();
     }
     let first = run("check");
-    let mut warm: Vec<Duration> = (0..9).map(|_| run("check")).collect();
-    warm.sort();
-    Some((first, warm))
+    let ordered = |run: &dyn Fn() -> Duration| {
+        let mut all: Vec<Duration> = (0..9).map(|_| run()).collect();
+        all.sort();
+        all
+    };
+    let warm = ordered(&|| run("check"));
+    let bare = ordered(&|| {
+        let since = Instant::now();
+        let all: Vec<_> = relays.iter().map(|relay| ssh(&bed, relay.port).spawn().unwrap()).collect();
+        for mut one in all {
+            assert!(one.wait().unwrap().success());
+        }
+        since.elapsed()
+    });
+    Some(Took { first, warm, bare })
+}
+
+/// `ssh HOST true` as the program under test calls it.
+fn ssh(bed: &Bed, port: u16) -> Command {
+    let mut command = Command::new("ssh");
+    command.arg("-F").arg(bed.path("converge/config")).args(["-T", "-o", "BatchMode=yes", "-p", &port.to_string()]);
+    command.args(["-l", &sshd::user(), "-i"]).arg(bed.path("key")).args(["--", "127.0.0.1", "true"]);
+    command
 }
 
 /// A run of the program under test, which is also what is sent.
@@ -119,23 +150,25 @@ fn install_over_rest(line: Line) -> Option<Duration> {
 
 fn main() {
     println!("A check of 40 tasks with nothing to change, three hosts:");
-    println!("round trip   loss   with the logins   warm: least   median   most (of 9)");
-    let mut bare = None;
+    println!("round trip   loss   with the logins   warm: least   median   most (of 9)   `ssh HOST true`: least   median");
+    let mut near = None;
     for (round_trip_ms, lost) in [(0, 0), (20, 0), (200, 0), (20, 10), (200, 10)] {
-        let Some((first, warm)) = check(round_trip_ms, lost) else { return };
+        let Some(Took { first, warm, bare }) = check(round_trip_ms, lost) else { return };
         let (least, median, most) = (warm[0], warm[warm.len() / 2], warm[warm.len() - 1]);
-        let bare = *bare.get_or_insert(least);
+        let near = *near.get_or_insert(least);
         let trips = match round_trip_ms {
             0 => String::new(),
-            ms => format!("   {:.1} round trips", (least.saturating_sub(bare)).as_secs_f64() * 1000.0 / ms as f64),
+            ms => format!("   {:.1} round trips", (least.saturating_sub(near)).as_secs_f64() * 1000.0 / ms as f64),
         };
         println!(
-            "{round_trip_ms:>7} ms  {:>3} %   {:>12} ms   {:>8} ms  {:>4} ms  {:>4} ms{trips}",
+            "{round_trip_ms:>7} ms  {:>3} %   {:>12} ms   {:>8} ms  {:>4} ms  {:>4} ms   {:>20} ms  {:>4} ms{trips}",
             lost / 10,
             first.as_millis(),
             least.as_millis(),
             median.as_millis(),
-            most.as_millis()
+            most.as_millis(),
+            bare[0].as_millis(),
+            bare[bare.len() / 2].as_millis(),
         );
     }
     let size = std::fs::metadata(program()).map_or(0, |m| m.len());

@@ -58,6 +58,8 @@ pub fn agent() -> &'static Path {
 pub struct Bed {
     pub dir: tempfile::TempDir,
     servers: Vec<Child>,
+    /// Servers started from now on see no start files of this machine's user: their shells start as a fresh Debian's.
+    pub bare_home: bool,
 }
 
 impl Drop for Bed {
@@ -78,13 +80,20 @@ impl Bed {
                 return None;
             }
         }
-        let bed = Self { dir: tempfile::tempdir().unwrap(), servers: Vec::new() };
+        let bed = Self { dir: tempfile::tempdir().unwrap(), servers: Vec::new(), bare_home: false };
         bed.keygen("key");
         fs::copy(bed.path("key.pub"), bed.path("authorized_keys")).unwrap();
         if user() == "root" {
             let _ = fs::create_dir_all("/run/sshd");
         }
         Some(bed)
+    }
+
+    /// Whether [`Self::bare_home`] can be had: it needs root and a mount namespace.
+    pub fn can_bare_home(&self) -> bool {
+        let mut apart = Command::new("unshare");
+        apart.args(["--mount", "sh", "-c", "mount --bind \"$0\" ~"]).arg(self.dir.path());
+        apart.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -131,7 +140,17 @@ impl Bed {
         );
         let config = self.write(&format!("sshd_config_{port}"), &text);
         let log = fs::File::create(self.path(&format!("sshd_{port}.log"))).unwrap();
-        let mut server = Command::new(program("sshd").unwrap())
+        let sshd = program("sshd").unwrap();
+        let mut server = if self.bare_home {
+            let home = self.path("home");
+            fs::create_dir_all(&home).unwrap();
+            let mut apart = Command::new("unshare");
+            apart.args(["--mount", "sh", "-c", "mount --bind \"$0\" ~ && exec \"$@\""]).arg(home).arg(sshd);
+            apart
+        } else {
+            Command::new(sshd)
+        };
+        let mut server = server
             .args(["-D", "-e", "-f"])
             .arg(config)
             .stdin(Stdio::null())
