@@ -150,7 +150,9 @@ fn install_over_rest(line: Line) -> Option<Duration> {
 
 fn main() {
     println!("A check of 40 tasks with nothing to change, three hosts:");
-    println!("round trip   loss   with the logins   warm: least   median   most (of 9)   `ssh HOST true`: least   median");
+    println!(
+        "round trip   loss   with the logins   warm: least   median   most (of 9)   `ssh HOST true`: least   median"
+    );
     let mut near = None;
     for (round_trip_ms, lost) in [(0, 0), (20, 0), (200, 0), (20, 10), (200, 10)] {
         let Some(Took { first, warm, bare }) = check(round_trip_ms, lost) else { return };

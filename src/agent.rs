@@ -4,7 +4,7 @@ use crate::engine::{self, Terms, journal, trace};
 use crate::event::Mode;
 use crate::host::{Host, LookError, Output, Preview, Probe, Step, StepError};
 use crate::tasks::{AnyTask, registry};
-use crate::wire::{HostResult, Numbered, Request, Response, WireTask, read_frame, write_frame};
+use crate::wire::{GREETING, HostResult, Numbered, Request, Response, WireTask, read_frame, write_frame};
 use std::io::{self, BufRead, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,9 +20,15 @@ enum Ground {
     Apply(Box<dyn Host>),
 }
 
-/// Serves one link until its end. `host` is this machine, a rooted directory, a lab node, …
-pub fn serve(input: &mut impl BufRead, output: &mut (impl Write + Send), host: Box<dyn Host>) -> io::Result<()> {
-    serve_beating(input, output, host, BEAT)
+/// Serves one link until its end. `host` is this machine, a rooted directory, a lab node, … In `Check` it works on a
+/// preview that lasts as long as the link.
+pub fn serve(
+    input: &mut impl BufRead,
+    output: &mut (impl Write + Send),
+    host: Box<dyn Host>,
+    mode: Mode,
+) -> io::Result<()> {
+    serve_beating(input, output, host, mode, BEAT)
 }
 
 /// [`serve`] with another time between two signs of life.
@@ -30,6 +36,7 @@ pub fn serve_beating(
     input: &mut impl BufRead,
     output: &mut (impl Write + Send),
     host: Box<dyn Host>,
+    mode: Mode,
     beat: Duration,
 ) -> io::Result<()> {
     let voice = Voice { output: Mutex::new(output), working_on: AtomicU64::new(IDLE) };
@@ -47,7 +54,7 @@ pub fn serve_beating(
             }
         };
         std::thread::Builder::new().name("heartbeat".into()).stack_size(64 * 1024).spawn_scoped(scope, beats)?;
-        let served = serve_each(input, voice, host);
+        let served = serve_each(input, voice, host, mode);
         drop(alive);
         served
     })
@@ -69,10 +76,12 @@ impl<W: Write> Voice<'_, W> {
     }
 }
 
-fn serve_each<W: Write>(input: &mut impl BufRead, voice: &Voice<'_, W>, host: Box<dyn Host>) -> io::Result<()> {
-    let Some(Numbered { id, body: Request::Hello { mode, .. } }) = read_frame(input, &mut |_| {})? else {
-        return Ok(());
-    };
+fn serve_each<W: Write>(
+    input: &mut impl BufRead,
+    voice: &Voice<'_, W>,
+    host: Box<dyn Host>,
+    mode: Mode,
+) -> io::Result<()> {
     let ground = match mode {
         Mode::Check => Ground::Check(Preview::new(host)),
         Mode::Apply => Ground::Apply(host),
@@ -83,7 +92,7 @@ fn serve_each<W: Write>(input: &mut impl BufRead, voice: &Voice<'_, W>, host: Bo
         Err(LookError::NotYet { .. }) => Ok(Vec::new()),
         other => other.map_err(|error| error.to_string()),
     };
-    voice.say(id, Response::Hello { version: env!("CARGO_PKG_VERSION").into(), owed })?;
+    voice.say(GREETING, Response::Hello { owed })?;
     while let Some(Numbered { id, body }) = read_frame::<Numbered<Request>>(input, &mut |_| {})? {
         voice.working_on.store(id, Ordering::Release);
         let response = answer(&ground, body, &|progress| {
@@ -100,7 +109,6 @@ type Tell<'a> = &'a dyn Fn(Response);
 
 fn answer(ground: &Ground, request: Request, tell: Tell<'_>) -> Response {
     match request {
-        Request::Hello { .. } => Response::Error { message: "hello was said already".into() },
         Request::Run { task, notify, environment, look_only } => match decode(task) {
             Ok(task) if look_only => Response::Run(look(ground, task.as_ref()).about(task.as_ref())),
             Ok(task) => {

@@ -32,7 +32,7 @@ impl Connect for Distant {
         std::fs::create_dir_all(&root).unwrap();
         std::thread::spawn(move || {
             let local = Local::rooted(name, root).with_programs(Box::new(support::programs));
-            agent::serve(&mut BufReader::new(agent_in), &mut agent_out, Box::new(local))
+            agent::serve(&mut BufReader::new(agent_in), &mut agent_out, Box::new(local), mode)
         });
         let last_asked = Arc::new(Mutex::new(Instant::now()));
         let held = Arc::new(Mutex::new(Some(Vec::new())));
@@ -66,7 +66,7 @@ impl Connect for Distant {
                 }
             }
         });
-        Link::open(host, mode, BufReader::new(near_in), near_out)
+        Link::open(host, BufReader::new(near_in), near_out)
     }
 }
 

@@ -19,14 +19,31 @@ pub struct OwnProgram {
 }
 
 /// The program for hosts: this one, or the one that `CONVERGE_AGENT` names, where hosts are other machines than this.
-/// Read once in the life of a process.
+/// Hashed once in the life of a process.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn own_program() -> Result<&'static OwnProgram, String> {
     static OWN: OnceLock<Result<OwnProgram, String>> = OnceLock::new();
-    let path = || std::env::var("CONVERGE_AGENT").unwrap_or_else(|_| SELF.to_owned());
     OWN.get_or_init(|| copy_from(&path(), &mut std::io::sink())).as_ref().map_err(Clone::clone)
+}
+
+impl OwnProgram {
+    /// What [`own_program`] has hashed.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no longer the same.
+    pub fn read(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size_bytes).unwrap_or_default());
+        if copy_from(&path(), &mut bytes)? != *self {
+            return Err(format!("{} was replaced during the run", path()));
+        }
+        Ok(bytes)
+    }
+}
+
+fn path() -> String {
+    std::env::var("CONVERGE_AGENT").unwrap_or_else(|_| SELF.to_owned())
 }
 
 /// Writes the program that runs to `to` and says what was written.

@@ -1,42 +1,51 @@
 //! The program that is sent to hosts: this one, or the one that `CONVERGE_AGENT` names; known by its SHA-256.
 
+use crate::host::own_program;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
 
-/// A program for hosts. Read and hashed once a run, compressed only when a host lacks it.
+/// A program for hosts.
 pub struct Binary {
+    /// Lower-case hexadecimal.
     pub sha256: String,
+    content: OnceLock<Result<Content, String>>,
+}
+
+/// What is sent to a host that lacks it.
+pub struct Content {
     pub bytes: Vec<u8>,
     machine: Option<&'static str>,
     packed: OnceLock<Vec<u8>>,
 }
 
-static BINARY: LazyLock<Result<Binary, String>> = LazyLock::new(Binary::read);
+static BINARY: LazyLock<Result<Binary, String>> = LazyLock::new(|| {
+    let own = own_program().map_err(|why| format!("the agent's program {why}"))?;
+    Ok(Binary { sha256: own.sha256.clone(), content: OnceLock::new() })
+});
 
 impl Binary {
     pub fn get() -> Result<&'static Self, String> {
         BINARY.as_ref().map_err(Clone::clone)
     }
 
-    fn read() -> Result<Self, String> {
-        let given = std::env::var_os("CONVERGE_AGENT").map(PathBuf::from);
-        let path = match given {
-            Some(path) => path,
-            // The file may have been replaced since this process began; the link of the kernel leads to what runs.
-            None => PathBuf::from("/proc/self/exe"),
-        };
-        let bytes = std::fs::read(&path).map_err(|e| format!("the agent's program {}: {e}", path.display()))?;
-        Ok(Self::of(bytes))
+    /// Read when the first host lacks it.
+    pub fn content(&self) -> Result<&Content, String> {
+        let read = || own_program()?.read().map(Content::of);
+        self.content.get_or_init(read).as_ref().map_err(|why| format!("the agent's program {why}"))
     }
 
+    #[cfg(test)]
     pub fn of(bytes: Vec<u8>) -> Self {
-        let sha256 = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        Self { sha256: crate::tasks::diff::sha256(&bytes), content: OnceLock::from(Ok(Content::of(bytes))) }
+    }
+}
+
+impl Content {
+    fn of(bytes: Vec<u8>) -> Self {
         let machine = machine(&bytes);
-        Self { sha256, bytes, machine, packed: OnceLock::new() }
+        Self { bytes, machine, packed: OnceLock::new() }
     }
 
     /// With gzip at its fastest: on a fast link packing must not take longer than sending.
@@ -86,11 +95,12 @@ mod tests {
         elf[18] = 62;
         let binary = Binary::of(elf.clone());
         assert_eq!(binary.sha256.len(), 64);
-        assert_eq!(binary.misfit("x86_64", "Linux"), None);
-        assert!(binary.misfit("aarch64", "Linux").unwrap().contains("wrong architecture"));
-        assert!(binary.misfit("x86_64", "FreeBSD").unwrap().contains("FreeBSD"));
+        let content = binary.content().unwrap();
+        assert_eq!(content.misfit("x86_64", "Linux"), None);
+        assert!(content.misfit("aarch64", "Linux").unwrap().contains("wrong architecture"));
+        assert!(content.misfit("x86_64", "FreeBSD").unwrap().contains("FreeBSD"));
         let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(binary.packed()).read_to_end(&mut unpacked).unwrap();
+        flate2::read::GzDecoder::new(content.packed()).read_to_end(&mut unpacked).unwrap();
         assert_eq!(unpacked, elf);
     }
 }

@@ -6,7 +6,6 @@
 use super::binary::Binary;
 use super::{Link, LinkError, keep_last, with_noise};
 use crate::event::Mode;
-use crate::wire::{Numbered, Request, write_frame};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{BufRead, Cursor, Read, Write};
@@ -19,13 +18,42 @@ const FIRST_WORD: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(60);
 const PIECE: usize = 256 * 1024;
 
-/// The command line for a shell that starts the agent of this name, as one text. `prefix`: what the agent's own shell
-/// is started by (`sudo`, `pct exec`).
-pub fn script(binary: &Binary, name: &str, folder: Option<&str>, prefix: &[String]) -> String {
-    let script = include_str!("boot.sh");
-    let own = ["sh", "-c", script, "converge", &binary.sha256, name, folder.unwrap_or_default()];
-    let quoted: Vec<String> = prefix.iter().map(String::as_str).chain(own).map(quote).collect();
-    format!("exec {}", quoted.join(" "))
+const SCRIPT: &str = include_str!("boot.sh");
+
+/// The agent that is to be started.
+pub struct Start<'a> {
+    pub binary: &'a Binary,
+    /// Its host's name.
+    pub name: &'a str,
+    pub mode: Mode,
+    /// Where programs for hosts are kept; `None`: the usual place.
+    pub folder: Option<&'a str>,
+    /// What its shell is started by (`sudo`, `pct exec`).
+    pub prefix: &'a [String],
+}
+
+impl Start<'_> {
+    /// The words after the script. They say all that the agent has to know, so that it greets without being asked:
+    /// sshd takes no input until the program runs, and waiting for a word would cost a round trip.
+    fn words(&self) -> [&str; 4] {
+        let mode = match self.mode {
+            Mode::Check => "check",
+            Mode::Apply => "apply",
+        };
+        [&self.binary.sha256, self.name, mode, self.folder.unwrap_or_default()]
+    }
+
+    /// A command line for a shell, as one text.
+    pub fn script(&self) -> String {
+        let own = ["sh", "-c", SCRIPT, "converge"].into_iter().chain(self.words());
+        let quoted: Vec<String> = self.prefix.iter().map(String::as_str).chain(own).map(quote).collect();
+        format!("exec {}", quoted.join(" "))
+    }
+
+    /// What is typed into a terminal, as by [`typed`].
+    pub fn typed(&self) -> String {
+        typed(SCRIPT, &self.words(), self.prefix)
+    }
 }
 
 /// What [`typed`] lets a terminal say at the end: the connection of some outlives its shell.
@@ -47,11 +75,6 @@ pub fn typed(script: &str, words: &[&str], prefix: &[String]) -> String {
     )
 }
 
-/// [`typed`] for the agent.
-pub fn typed_agent(binary: &Binary, name: &str, folder: Option<&str>, prefix: &[String]) -> String {
-    typed(include_str!("boot.sh"), &[&binary.sha256, name, folder.unwrap_or_default()], prefix)
-}
-
 /// A word for a POSIX shell.
 pub fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -68,12 +91,10 @@ enum Word {
     Failed(String),
 }
 
-/// Greets; installs if asked to; returns the link. `typed`: what starts the script, where nothing has started it yet.
+/// Installs if asked to; returns the link. `typed`: what starts the script, where nothing has started it yet.
 /// `why` may know more about an end than the pipe does.
-#[allow(clippy::too_many_arguments)] // One call per way; a struct would only rename them.
 pub fn start(
     host: &str,
-    mode: Mode,
     binary: &'static Binary,
     input: impl BufRead + Send + 'static,
     output: impl Write + Send + 'static,
@@ -81,13 +102,11 @@ pub fn start(
     why: impl FnOnce(String) -> LinkError,
 ) -> Result<Link, LinkError> {
     let (tell, words) = sync_channel(64);
-    let hello = Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode };
-    let hello = Numbered { id: super::FIRST, body: hello };
     let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
     std::thread::Builder::new()
         .name(format!("boot {host}"))
         .spawn(move || {
-            let last = match negotiate(binary, &hello, Box::new(input), Box::new(output), typed, &tell) {
+            let last = match negotiate(binary, Box::new(input), Box::new(output), typed, &tell) {
                 Ok((input, output)) => Word::Started(input, output),
                 Err(why) => Word::Failed(why),
             };
@@ -99,7 +118,7 @@ pub fn start(
     loop {
         match words.recv_timeout(patience) {
             Ok(Word::Alive) => patience = SILENCE,
-            Ok(Word::Started(input, output)) => return Link::greeted(host, input, output),
+            Ok(Word::Started(input, output)) => return Link::open(host, input, output),
             Ok(Word::Failed(text)) => return Err(why(text)),
             Err(RecvTimeoutError::Disconnected) => return Err(lost("the start was given up".into())),
             Err(RecvTimeoutError::Timeout) => {
@@ -111,20 +130,18 @@ pub fn start(
 
 fn negotiate(
     binary: &Binary,
-    hello: &Numbered<Request>,
     mut input: Input,
     mut output: Output,
     typed: Option<String>,
     tell: &SyncSender<Word>,
 ) -> Result<(Input, Output), String> {
     let mut noise = String::new();
-    // A pipe that breaks while the greeting is written has its reason on the other side.
     // Until a terminal is ours, whatever is printed there is not meant for us.
     let mut ours = typed.is_none();
-    let mut greeted = match typed {
-        None => write_frame(&mut output, hello),
-        Some(line) => output.write_all(line.as_bytes()).and_then(|()| output.flush()),
-    };
+    if let Some(line) = typed {
+        // A pipe that breaks here has its reason on the other side, which is read below.
+        let _ = output.write_all(line.as_bytes()).and_then(|()| output.flush());
+    }
     loop {
         let mut line = Vec::new();
         let read =
@@ -134,7 +151,6 @@ fn negotiate(
             return Err(with_noise("the connection was closed before the agent started", &noise));
         }
         if ours && text.contains(crate::wire::MARK) {
-            greeted.map_err(|e| e.to_string())?;
             let rest = std::io::BufReader::new(Cursor::new(line).chain(input));
             return Ok((Box::new(rest), output));
         }
@@ -147,8 +163,6 @@ fn negotiate(
         ours = true;
         if let Some(need) = word.strip_prefix("need ") {
             send_program(binary, need, &mut output, tell)?;
-        } else if matches!(word, "ready" | "shell") {
-            greeted = write_frame(&mut output, hello);
         } else if let Some(failure) = word.strip_prefix("fail ") {
             return Err(explain(failure));
         }
@@ -161,12 +175,13 @@ fn send_program(binary: &Binary, need: &str, output: &mut Output, tell: &SyncSen
     let [machine, system, packing, _folder] = words.as_slice() else {
         return Err(format!("the far end asked for `{need}`, which is not understood"));
     };
-    if let Some(why) = binary.misfit(machine, system) {
+    let content = binary.content()?;
+    if let Some(why) = content.misfit(machine, system) {
         return Err(why);
     }
     let (packing, bytes) = match *packing {
-        "gzip" => ("gzip", binary.packed()),
-        _ => ("raw", binary.bytes.as_slice()),
+        "gzip" => ("gzip", content.packed()),
+        _ => ("raw", content.bytes.as_slice()),
     };
     let mut sent = writeln!(output, "{packing} {}", bytes.len());
     for piece in bytes.chunks(PIECE) {
@@ -209,12 +224,13 @@ mod tests {
 
     #[test]
     fn the_script_is_one_word_for_any_shell() {
-        let script = include_str!("boot.sh");
-        assert!(!script.contains('\'') && script.is_ascii());
+        assert!(!SCRIPT.contains('\'') && SCRIPT.is_ascii());
         let binary = Binary::of(b"x".to_vec());
-        let line = super::script(&binary, "it's", Some("~/a b"), &["sudo".into()]);
+        let prefix = ["sudo".to_owned()];
+        let start = Start { binary: &binary, name: "it's", mode: Mode::Check, folder: Some("~/a b"), prefix: &prefix };
+        let line = start.script();
         assert!(line.starts_with("exec 'sudo' 'sh' '-c' '"), "{line}");
-        assert!(line.ends_with(r"'it'\''s' '~/a b'"), "{line}");
+        assert!(line.ends_with(r"'it'\''s' 'check' '~/a b'"), "{line}");
     }
 
     #[test]

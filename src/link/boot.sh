@@ -1,4 +1,4 @@
-h=$1 n=$2 d=$3
+h=$1 n=$2 m=$3 d=$4
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
 trap "" HUP
@@ -7,8 +7,7 @@ say() { printf "@boot"; printf " %s" $*; printf "\n"; }
 [ -n "$d" ] || if [ "$(id -u)" = 0 ]; then d=/var/lib/converge/agent; else d=${XDG_CACHE_HOME:-$HOME/.cache}/converge; fi
 case $d in "~/"*) d=$HOME/${d#"~/"} ;; esac
 f=$d/$h
-if [ -x "$f" ]; then exec "$f" agent "$n"; fi
-IFS= read -r r || exit 0
+if [ -x "$f" ]; then exec "$f" agent "$n" "$m"; fi
 umask 077
 if ! e=$(mkdir -p "$d" 2>&1); then say fail folder "$d: $e"; exit 1; fi
 z=raw
@@ -29,5 +28,4 @@ if ! e=$("$t" --version 2>&1); then say fail run "$d: $e"; exit 1; fi
 if ! e=$(mv -f "$t" "$f" 2>&1); then say fail write "$d: $e"; exit 1; fi
 trap - EXIT TERM INT
 find "$d" -maxdepth 1 -type f -mtime +7 ! -name "$h" -exec rm -f {} + 2>/dev/null
-say ready
-exec "$f" agent "$n"
+exec "$f" agent "$n" "$m"

@@ -22,10 +22,10 @@ pub fn in_process(
         .spawn(move || {
             let mut output = BufWriter::new(far_output);
             // The link's end sees a closed pipe; there is nobody else to tell.
-            let _ = crate::agent::serve(&mut BufReader::new(far_input), &mut output, make());
+            let _ = crate::agent::serve(&mut BufReader::new(far_input), &mut output, make(), mode);
         })
         .map_err(lost)?;
-    Link::open(name, mode, BufReader::new(near_input), near_output)
+    Link::open(name, BufReader::new(near_input), near_output)
 }
 
 /// A host that will only exist after changes that are predicted: every look says so.

@@ -21,7 +21,7 @@ pub use lab::LabHosts;
 pub use real::InventoryHosts;
 
 use crate::event::Mode;
-use crate::wire::{Numbered, Request, Response, read_frame, write_frame};
+use crate::wire::{GREETING, Numbered, Request, Response, read_frame, write_frame};
 use std::collections::VecDeque;
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -31,8 +31,6 @@ use std::time::{Duration, Instant};
 /// that this is not the time a step may take.
 const SILENCE: Duration = Duration::from_secs(60);
 const HELLO: Duration = Duration::from_secs(30);
-/// The number of a link's first request.
-const FIRST: u64 = 1;
 
 /// An agent on a host, ready for requests. Requests are answered in order.
 pub struct Link {
@@ -79,39 +77,22 @@ pub trait Connect: Sync {
 }
 
 impl Link {
-    /// Greets the agent behind a byte pipe. A thread reads its answers, so that silence can be told from work.
+    /// Waits for the greeting of the agent behind a byte pipe. A thread reads what it says, so that silence can be told
+    /// from work.
     pub fn open(
         host: &str,
-        mode: Mode,
         input: impl BufRead + Send + 'static,
         output: impl Write + Send + 'static,
     ) -> Result<Self, LinkError> {
         let mut link = Self::attached(host, input, output)?;
-        link.send(&Request::Hello { version: env!("CARGO_PKG_VERSION").into(), mode })?;
-        link.hello()
-    }
-
-    /// The agent was greeted already, by [`Request::Hello`] under [`FIRST`].
-    fn greeted(
-        host: &str,
-        input: impl BufRead + Send + 'static,
-        output: impl Write + Send + 'static,
-    ) -> Result<Self, LinkError> {
-        let mut link = Self::attached(host, input, output)?;
-        link.last_id = FIRST;
-        link.open.push_back(FIRST);
-        link.hello()
-    }
-
-    fn hello(mut self) -> Result<Self, LinkError> {
-        let greeting = self.answer(None, &mut |_, _| {})?;
-        self.silence = SILENCE;
+        let greeting = link.answer(None, &mut |_, _| {})?;
+        link.silence = SILENCE;
         match greeting {
-            Response::Hello { owed, .. } => {
-                self.owed = Some(owed);
-                Ok(self)
+            Response::Hello { owed } => {
+                link.owed = Some(owed);
+                Ok(link)
             }
-            other => Err(self.lost(format!("expected a greeting, got {other:?}"))),
+            other => Err(link.lost(format!("expected a greeting, got {other:?}"))),
         }
     }
 
@@ -144,8 +125,8 @@ impl Link {
             host: host.to_owned(),
             output: Box::new(output),
             frames,
-            last_id: 0,
-            open: VecDeque::new(),
+            last_id: GREETING,
+            open: VecDeque::from([GREETING]),
             silence: HELLO,
             owed: None,
             explain: None,

@@ -3,6 +3,7 @@
 //! The shell is a person's: it greets, prompts and echoes. What it prints before the agent speaks is noise.
 
 use super::binary::Binary;
+use super::boot::Start;
 use super::lock::{Claim, Held, LockError, await_held};
 use super::{Link, LinkError, boot};
 use crate::event::Mode;
@@ -24,8 +25,8 @@ pub fn connect(
     let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
     let binary = Binary::get().map_err(lost)?;
     let (output, input) = open(client, endpoint, node).map_err(lost)?;
-    let line = boot::typed_agent(binary, host, folder, prefix);
-    boot::start(host, mode, binary, UntilEnd::new(output), input, Some(line), |why| lost(plain(&why)))
+    let line = Start { binary, name: host, mode, folder, prefix }.typed();
+    boot::start(host, binary, UntilEnd::new(output), input, Some(line), |why| lost(plain(&why)))
 }
 
 /// The cluster's lock, held by a shell of its own.
@@ -122,7 +123,9 @@ mod tests {
     fn what_is_typed_fits_a_cooked_line() {
         let binary = Binary::of(b"x".to_vec());
         let prefix = ["pct", "exec", "999999999", "--"].map(str::to_owned);
-        let line = boot::typed_agent(&binary, &"n".repeat(63), Some(&"/d".repeat(100)), &prefix);
+        let (name, folder) = ("n".repeat(63), "/d".repeat(100));
+        let start = Start { binary: &binary, name: &name, mode: Mode::Apply, folder: Some(&folder), prefix: &prefix };
+        let line = start.typed();
         assert!(line.len() < 4096, "{} bytes", line.len());
         assert_eq!(line.matches('\n').count(), 1);
         assert!(!line.contains("@boot"), "its echo would be taken for the answer");

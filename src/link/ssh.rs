@@ -4,6 +4,7 @@
 //! links to a host). Host keys are judged by ssh alone, and it asks no questions.
 
 use super::binary::Binary;
+use super::boot::Start;
 use super::lock::{Held, LockError, await_held};
 use super::reach::SshTarget;
 use super::{Link, LinkError, boot};
@@ -29,31 +30,24 @@ pub fn connect(
     host: &str,
     mode: Mode,
     target: &SshTarget,
-    agent_dir: Option<&str>,
+    folder: Option<&str>,
     prefix: &[String],
 ) -> Result<Link, LinkError> {
     let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
     let binary = Binary::get().map_err(lost)?;
-    let script = boot::script(binary, host, agent_dir, prefix);
     let mut command = command(target).map_err(lost)?;
-    command.arg(script);
-    begin(host, mode, binary, command, target.clone())
+    command.arg(Start { binary, name: host, mode, folder, prefix }.script());
+    begin(host, binary, command, target.clone())
 }
 
-fn begin(
-    host: &str,
-    mode: Mode,
-    binary: &'static Binary,
-    command: Command,
-    target: SshTarget,
-) -> Result<Link, LinkError> {
+fn begin(host: &str, binary: &'static Binary, command: Command, target: SshTarget) -> Result<Link, LinkError> {
     let (process, stdin, stdout) =
         Process::start(command).map_err(|why| LinkError::Lost { host: host.to_owned(), why })?;
     let said = process.said.clone();
     let link = {
         let why = |text: String| LinkError::Lost { host: host.to_owned(), why: ended(&target, &said, text) };
         let output = Pipe { stdin: Some(stdin), process };
-        boot::start(host, mode, binary, BufReader::with_capacity(64 * 1024, stdout), output, None, why)?
+        boot::start(host, binary, BufReader::with_capacity(64 * 1024, stdout), output, None, why)?
     };
     Ok(link.explained(move |why| ended(&target, &said, why)))
 }
@@ -63,8 +57,8 @@ pub fn local(host: &str, mode: Mode, folder: Option<&str>, prefix: &[String]) ->
     let lost = |why: String| LinkError::Lost { host: host.to_owned(), why };
     let binary = Binary::get().map_err(lost)?;
     let mut command = Command::new("sh");
-    command.arg("-c").arg(boot::script(binary, host, folder, prefix));
-    begin(host, mode, binary, command, SshTarget::default())
+    command.arg("-c").arg(Start { binary, name: host, mode, folder, prefix }.script());
+    begin(host, binary, command, SshTarget::default())
 }
 
 /// What a program on the host prints. Any end but a good one is an error.

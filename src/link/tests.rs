@@ -11,7 +11,7 @@ fn linked(agent: impl FnOnce(PipeReader, PipeWriter) + Send + 'static) -> Link {
     let (far_input, near_output) = std::io::pipe().unwrap();
     let (near_input, far_output) = std::io::pipe().unwrap();
     thread::spawn(move || agent(far_input, far_output));
-    let mut link = Link::open("pve1", Mode::Apply, BufReader::new(near_input), near_output).unwrap();
+    let mut link = Link::open("pve1", BufReader::new(near_input), near_output).unwrap();
     link.silence = Duration::from_millis(300);
     link
 }
@@ -26,7 +26,7 @@ fn beating(beat: Duration) -> Link {
             }
             Some(Output::ok(argv[0].clone()))
         }));
-        let _ = serve_beating(&mut BufReader::new(input), &mut output, Box::new(host), beat);
+        let _ = serve_beating(&mut BufReader::new(input), &mut output, Box::new(host), Mode::Apply, beat);
     })
 }
 
@@ -72,10 +72,9 @@ fn an_answer_that_comes_too_late_is_not_taken_for_the_next_one() {
 fn an_answer_to_what_was_not_asked_ends_the_link() {
     let mut link = linked(|input, mut output| {
         let mut input = BufReader::new(input);
+        write_frame(&mut output, &frame(GREETING, Response::Hello { owed: Ok(Vec::new()) })).unwrap();
         while let Some(id) = read(&mut input) {
-            let body =
-                if id == 1 { Response::Hello { version: String::new(), owed: Ok(Vec::new()) } } else { Response::Done };
-            write_frame(&mut output, &frame(if id == 1 { 1 } else { id + 1 }, body)).unwrap();
+            write_frame(&mut output, &frame(id + 1, Response::Done)).unwrap();
         }
     });
     let error = link.call(&Request::HandlerDone { handler: String::new() }).unwrap_err();

@@ -4,7 +4,7 @@ mod codec;
 
 pub use codec::{MARK, read_frame, write_frame};
 
-use crate::event::{Mode, Trace};
+use crate::event::Trace;
 use crate::host::{LookError, Output, Step, StepError};
 use crate::tasks::{AnyTask, Decision, Meanwhile, Trail, Verdict};
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,12 @@ pub struct Numbered<T> {
     pub body: T,
 }
 
+/// The number of an agent's first word; requests count on from there.
+pub const GREETING: u64 = 1;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Request {
-    /// Must come first. In `Check` the agent works on a preview that lasts as long as the link.
-    Hello { version: String, mode: Mode },
     /// Look, decide and (in `Apply`, unless `look_only`) act. `notify`: handlers journalled before anything is changed.
     /// `environment` is added to that of every program the task runs to change something.
     Run { task: WireTask, notify: Vec<String>, environment: BTreeMap<String, String>, look_only: bool },
@@ -47,8 +48,8 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum Response {
+    /// Comes first, as [`GREETING`] and unasked.
     Hello {
-        version: String,
         /// Handlers that an earlier run owes this host, or why that cannot be told.
         owed: Result<Vec<String>, String>,
     },

@@ -150,13 +150,7 @@ impl Bed {
         } else {
             Command::new(sshd)
         };
-        let mut server = server
-            .args(["-D", "-e", "-f"])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut server = server.args(["-D", "-e", "-f"]).arg(config).stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until && server.try_wait().unwrap().is_none() {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {

@@ -2,6 +2,7 @@
 //! are known by their whole text; another script is refused, because a lab has no shell that could run it.
 
 use super::Session;
+use crate::event::Mode;
 use crate::lab::commands::Ctx;
 use crate::lab::files::reference;
 use crate::lab::{Place, guest};
@@ -24,7 +25,10 @@ impl Session {
         }
         let word = |at: usize| words.get(at).map_or("", String::as_str);
         match script {
-            BOOT => self.boot(place, word(0), word(2)),
+            BOOT => {
+                let mode = if word(2) == "apply" { Mode::Apply } else { Mode::Check };
+                self.boot(place, word(0), mode, word(3))
+            }
             LOCK => self.lock(word(1), word(2) == "break"),
             _ => write!(self.tty, "sh: the lab's shell does not simulate this script\r\n"),
         }
@@ -45,7 +49,7 @@ impl Session {
     }
 
     /// What boot.sh does: run the program if it is there, else have it sent, verified and installed.
-    fn boot(&mut self, place: &Place, hash: &str, folder: &str) -> io::Result<()> {
+    fn boot(&mut self, place: &Place, hash: &str, mode: Mode, folder: &str) -> io::Result<()> {
         let folder = match folder {
             "" => "/var/lib/converge/agent".to_owned(),
             named => named.strip_prefix("~/").map_or_else(|| named.to_owned(), |rest| format!("/root/{rest}")),
@@ -53,8 +57,6 @@ impl Session {
         let path = format!("{folder}/{hash}");
         let mut input = BufReader::with_capacity(64 * 1024, self.tty.try_clone()?);
         if !self.at(place, |ctx| ctx.exists(&path))? {
-            let mut greeting = Vec::new();
-            input.read_until(b'\n', &mut greeting)?;
             if let Err(why) = self.at(place, |ctx| ctx.writer().create_dir_all(&folder))? {
                 return self.say(&format!("fail folder {folder}: mkdir: {why}"));
             }
@@ -79,7 +81,6 @@ impl Session {
             if let Err(why) = self.at(place, |ctx| ctx.writer().ship(&path, &content, 0o700))? {
                 return self.say(&format!("fail write {folder}: {why}"));
             }
-            self.say("ready")?;
         }
         let host: Box<dyn crate::host::Host> = match place {
             Place::Container(vmid) => Box::new(self.lab.container(*vmid)),
@@ -88,7 +89,7 @@ impl Session {
                 None => return Ok(()),
             },
         };
-        crate::agent::serve(&mut input, &mut io::BufWriter::new(self.tty.try_clone()?), host)
+        crate::agent::serve(&mut input, &mut io::BufWriter::new(self.tty.try_clone()?), host, mode)
     }
 
     fn at<R>(&self, place: &Place, f: impl FnOnce(&mut Ctx) -> R) -> io::Result<R> {
