@@ -3,6 +3,7 @@
 //! Check and apply are two functions, not a flag: `check` has no host it could change in scope.
 
 pub mod journal;
+mod quorum;
 pub mod trace;
 
 use crate::host::{Action, Effect, Host, LookError, Output, Preview, Probe, Step, StepError};
@@ -43,6 +44,10 @@ fn judge<P: Probe>(
     let doubtful = !reasons.is_empty();
     match verdict {
         Ok(Verdict { decision: Decision::Drift(change), warnings, data }) => {
+            if let Some(why) = quorum::missing(preview.real(), &change) {
+                let blocked = HostResult::new(Status::Blocked, why);
+                return HostResult { diff: change.diff, warnings, data, ..blocked };
+            }
             for step in &change.steps {
                 // A preview only predicts: it has nothing that could fail.
                 let _ = preview.perform(step);
@@ -164,6 +169,9 @@ pub fn apply_on(
                 waiting_since = None;
                 if let Some(why) = made.goes_in_circles(change) {
                     return made.end(task, Status::Failed, why, verdict);
+                }
+                if let Some(why) = quorum::missing(host, change) {
+                    return made.end(task, Status::Blocked, why, verdict);
                 }
                 if !made.any()
                     && let Err(error) = journal::owe(host, terms.notify)

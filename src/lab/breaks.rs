@@ -150,7 +150,7 @@ pub fn cause(world: &mut World, files: &Files, name: &str) -> Result<String, Str
 /// # Errors
 /// When a node's files cannot be read or written.
 pub fn mend(world: &mut World, files: &Files) -> Result<Vec<String>, String> {
-    let mut done = Vec::new();
+    let mut done = api::faults::mend(world);
     let names: Vec<String> = world.nodes.keys().cloned().collect();
     for node in &names {
         if world.node(node).cut_from_cluster {

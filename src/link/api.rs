@@ -70,7 +70,7 @@ fn look_error(error: &pve::Error) -> LookError {
             message: with_advice(error.told().unwrap_or_default(), error),
         },
         pve::Error::Timeout { after_s, path, .. } => {
-            LookError::Timeout { what: format!("GET {path}"), after_s: *after_s }
+            LookError::Timeout { what: with_advice(format!("GET {path}"), error), after_s: *after_s }
         }
         pve::Error::Unreachable { .. } | pve::Error::Untrusted { .. } | pve::Error::Broken { .. } => {
             LookError::Unreachable { host: "cluster".into(), why: with_advice(error.to_string(), error) }

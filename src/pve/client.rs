@@ -6,6 +6,7 @@
 mod answer;
 mod send;
 mod task;
+mod words;
 
 pub use task::TaskEnd;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+pub(super) use words::no_answer;
 
 /// pveproxy closes a connection that was idle for 5 s; a pooled one must be gone before that.
 const POOL_IDLE: Duration = Duration::from_secs(3);

@@ -34,7 +34,7 @@ pub enum Error {
     #[error("login of {user} at {entry} was refused: {why}")]
     Login { user: String, entry: String, why: String },
     /// No entry point could be connected to.
-    #[error("no entry point of the cluster answers: {}", tried.iter().map(|(e, why)| format!("{e}: {why}")).collect::<Vec<_>>().join("; "))]
+    #[error("{}", unreachable(tried))]
     Unreachable { tried: Vec<(String, String)> },
     /// The certificate is not one to trust; nothing was sent.
     #[error("the certificate of {entry} is not trusted: {why}")]
@@ -65,6 +65,14 @@ fn told(message: &str, errors: &BTreeMap<String, String>) -> String {
         text.push_str(&format!("; {parameter}: {}", why.trim()));
     }
     text
+}
+
+fn unreachable(tried: &[(String, String)]) -> String {
+    let each: Vec<String> = tried.iter().map(|(entry, why)| format!("{entry}: {why}")).collect();
+    match each.as_slice() {
+        [one] => one.clone(),
+        all => format!("no entry point of the cluster answers: {}", all.join("; ")),
+    }
 }
 
 fn log_text(log: &[String]) -> String {
@@ -100,6 +108,11 @@ impl Error {
     /// The digest sent along is not that of the configuration as it stands now: nothing was written.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { message, .. } if message.contains("detected modified configuration"))
+    }
+
+    /// Refused before anything was done: the node that answered does not see enough of the others.
+    pub fn is_without_quorum(&self) -> bool {
+        matches!(self, Self::Api { status: 500, message, .. } if message.contains("no quorum"))
     }
 
     pub fn retry(&self) -> Retry {
@@ -148,8 +161,8 @@ impl Error {
                 Some("if no task is running on the container any more: `pct unlock VMID` on its node".into())
             }
             Self::Api { status: 500, message, .. } if is_lock(message) => Some("try again in a moment".into()),
-            Self::Api { status: 500, message, .. } if message.contains("no quorum") => {
-                Some("the cluster has no quorum; bring the missing nodes back first".into())
+            _ if self.is_without_quorum() => {
+                Some("bring the missing nodes, or the network between the nodes, back first (`pvecm status`)".into())
             }
             Self::Api { status: 401, .. } => {
                 Some("check user, realm and token; a clock that is wrong by more than minutes also ends so".into())
@@ -161,10 +174,29 @@ impl Error {
                 "give the cluster's CA (/etc/pve/pve-root-ca.pem), or pin this certificate after comparing it on the node \
                  (`pvenode cert info`): {fingerprint}"
             )),
+            Self::Api { status: 595, .. } => {
+                Some("the node that was to answer is off, or cut off from the others".into())
+            }
+            Self::Api { status: 596 | 599, path, .. } => Some(slow(path)),
+            Self::Timeout { path, .. } => Some(slow(path)),
             Self::UnknownOutcome { .. } => Some("look at the object again before sending anything".into()),
             Self::TaskRuns { upid, .. } => Some(format!("it goes on without us; its log is that of {upid}")),
             _ => None,
         }
+    }
+}
+
+/// What an answer that does not come within Proxmox's own limit means.
+fn slow(path: &str) -> String {
+    let after = |word: &str| path.split(word).nth(1).and_then(|rest| rest.split('/').next()).filter(|s| !s.is_empty());
+    match (after("/nodes/"), after("/storage/"), path.contains("/storage")) {
+        (Some(node), Some(storage), _) => format!(
+            "storage {storage} hangs on {node}, as a network storage whose server is gone does: look there with \
+             `pvesm status --storage {storage}`, bring its server back, or set `disable: true` for it meanwhile"
+        ),
+        (Some(node), None, true) => format!("a storage hangs on {node}: `pvesm status` there says which"),
+        (Some(node), ..) => format!("{node} takes connections and does not answer: it hangs, or is overloaded"),
+        _ => "the node that was asked takes connections and does not answer: it hangs, or is overloaded".into(),
     }
 }
 

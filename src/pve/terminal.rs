@@ -6,7 +6,7 @@
 
 mod frames;
 
-use super::client::{Client, Core};
+use super::client::{Client, Core, no_answer};
 use super::{Error, Login, Secret, segment, values};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -87,7 +87,7 @@ async fn open(core: &Arc<Core>, node: &str) -> Result<(Box<dyn Stream>, Vec<u8>)
     let opened = upgrade(core, &path, &query, &cookie);
     let late = || Error::Timeout { method: "GET", path: path.clone(), after_s: OPENING.as_secs() };
     let (mut stream, mut rest) = tokio::time::timeout(OPENING, opened).await.map_err(|_| late())??;
-    let broken = |e: io::Error| Error::Broken { method: "GET", path: path.clone(), why: e.to_string() };
+    let broken = |e: io::Error| Error::Broken { method: "GET", path: path.clone(), why: no_answer(&e) };
     stream.write_all(&masked(2, format!("{user}:{ticket}\n").as_bytes())).await.map_err(broken)?;
     // "OK", and then already what the shell prints.
     let mut frames = Frames::default();
@@ -127,14 +127,14 @@ async fn upgrade(core: &Core, path: &str, query: &str, cookie: &Secret) -> Resul
     let entry = core.entry().trim_start_matches("https://").to_owned();
     let (host, port) = entry.rsplit_once(':').unwrap_or((&entry, "8006"));
     let host = host.trim_matches(['[', ']']).to_owned();
-    let away = |e: io::Error| Error::Unreachable { tried: vec![(entry.clone(), e.to_string())] };
+    let away = |e: io::Error| Error::Unreachable { tried: vec![(entry.clone(), no_answer(&e))] };
     let port: u16 = port.parse().map_err(|_| Error::Config(format!("`{port}` is no port")))?;
     let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(away)?;
     let _ = tcp.set_nodelay(true);
     let name = ServerName::try_from(host).map_err(|e| Error::Config(e.to_string()))?;
     let mut stream = tokio_rustls::TlsConnector::from(core.tls()).connect(name, tcp).await.map_err(away)?;
     let key = STANDARD.encode(frames::random::<16>());
-    let broken = |e: io::Error| Error::Broken { method: "GET", path: path.to_owned(), why: e.to_string() };
+    let broken = |e: io::Error| Error::Broken { method: "GET", path: path.to_owned(), why: no_answer(&e) };
     let head = format!(
         "GET /api2/json{path}?{query} HTTP/1.1\r\nHost: {entry}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: binary\r\nSec-WebSocket-Key: {key}\r\nCookie: {}\r\n\r\n",

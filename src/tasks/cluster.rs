@@ -3,12 +3,13 @@
 //!
 //! An error is never read as "there is none": lists are asked for and searched, single objects are not.
 
-use super::{Observation, Verdict};
-use crate::host::{ApiGet, Effect, LookError, Probe, Step};
+use super::{Decision, Observation, Verdict};
+use crate::host::{Action, ApiGet, Effect, LookError, Probe, Step};
 use crate::pve::values;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 /// The name of the host that is the cluster.
 pub const CLUSTER: &str = "cluster";
@@ -41,20 +42,50 @@ pub fn split<C, N>(all: &BTreeMap<String, Observation<Seen<C, N>>>) -> Result<(&
     Ok((cluster, nodes.collect()))
 }
 
-/// The one verdict, where it belongs.
+/// The one verdict, where it belongs. A change that needs a quorum is not tried without one, so that a check says it, too.
 pub fn verdict<C, N>(
     all: &BTreeMap<String, Observation<Seen<C, N>>>,
+    members: impl FnOnce(&C) -> &Members,
     judge: impl FnOnce(&C, Nodes<'_, N>) -> Verdict,
 ) -> BTreeMap<String, Verdict> {
     let verdict = match split(all) {
-        Ok((cluster, nodes)) => judge(cluster, nodes),
+        Ok((cluster, nodes)) => {
+            let verdict = judge(cluster, nodes);
+            match &verdict.decision {
+                Decision::Drift(change) if members(cluster).without_quorum && change.steps.iter().any(needs_quorum) => {
+                    let why = format!("{NO_QUORUM}; it still wants to: {}", change.summary);
+                    Verdict { decision: Decision::Blocked(why), ..verdict }
+                }
+                _ => verdict,
+            }
+        }
         Err(verdict) => verdict,
     };
     BTreeMap::from([(CLUSTER.to_owned(), verdict)])
 }
 
+/// What is wrong, and what to do.
+pub const NO_QUORUM: &str = "the cluster has no quorum, as the node says that was asked: Proxmox changes nothing, and \
+                             /etc/pve is read-only (`pvecm status`). Bring the missing nodes, or the network between the \
+                             nodes, back first";
+
+/// Writes on a node's own disk, and downloads to it, need none.
+fn needs_quorum(step: &Step) -> bool {
+    match &step.action {
+        Action::Api { path, .. } => !path.contains("/aplinfo") && !path.contains("/storage/"),
+        Action::WriteFile { path, .. } | Action::CreateDirectory { path, .. } | Action::Remove { path, .. } => {
+            path.starts_with("/etc/pve/")
+        }
+        _ => false,
+    }
+}
+
 pub fn is_cluster(host: &dyn Probe) -> bool {
     host.name() == CLUSTER
+}
+
+pub fn status() -> ApiGet {
+    ApiGet::new("/cluster/status")
 }
 
 pub fn guests() -> ApiGet {
@@ -79,6 +110,11 @@ pub fn ha_groups() -> ApiGet {
 
 pub fn storages() -> ApiGet {
     ApiGet::new("/storage")
+}
+
+/// What each node makes of each storage, some seconds ago. Unlike a question to the node this never waits for a storage.
+pub fn storage_states() -> ApiGet {
+    ApiGet::new("/cluster/resources").param("type", "storage")
 }
 
 pub fn templates(node: &str, storage: &str) -> ApiGet {
@@ -108,7 +144,24 @@ pub struct Node {
 }
 
 /// Every node of the cluster, sorted by name.
-pub fn nodes(host: &dyn Probe) -> Result<Vec<Node>, LookError> {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Members {
+    nodes: Vec<Node>,
+    /// The node that was asked says that it does not see enough of the others.
+    #[serde(default)]
+    without_quorum: bool,
+}
+
+impl Deref for Members {
+    type Target = [Node];
+
+    fn deref(&self) -> &[Node] {
+        &self.nodes
+    }
+}
+
+/// The nodes, and whether they can agree on a change.
+pub fn nodes(host: &dyn Probe) -> Result<Members, LookError> {
     let rows = rows(host, &ApiGet::new("/nodes"))?;
     let mut nodes: Vec<Node> =
         rows.iter().map(|row| Node { name: field(row, "node"), online: field(row, "status") == "online" }).collect();
@@ -116,7 +169,13 @@ pub fn nodes(host: &dyn Probe) -> Result<Vec<Node>, LookError> {
     if nodes.is_empty() {
         return Err(LookError::cannot_tell("GET /nodes", "no node at all in the answer"));
     }
-    Ok(nodes)
+    // A node alone has no entry about the cluster, and always a quorum. An account that may not see it is told by the
+    // write itself.
+    let without_quorum = match self::rows(host, &status()) {
+        Err(LookError::Api { status: 403, .. }) => false,
+        answer => answer?.iter().any(|row| field(row, "type") == "cluster" && !values::truthy(row.get("quorate"))),
+    };
+    Ok(Members { nodes, without_quorum })
 }
 
 /// Lists leave out what an account may not see, so that "not there" may mean "not shown". The privilege that is

@@ -25,6 +25,7 @@ impl Api {
         let rights: serde_json::Map<String, Json> = all.iter().map(|r| ((*r).to_owned(), json!(1))).collect();
         Self { user: Some("root@pam".into()), ..Self::default() }
             .on("/nodes", json!([node("pve1"), node("pve2"), node("pve3")]))
+            .on("/cluster/status", json!([{"type": "cluster", "name": "c", "nodes": 3, "quorate": 1}]))
             .on("/access/permissions", json!({ "/": rights }))
     }
 

@@ -6,7 +6,7 @@ mod groups;
 mod rules;
 
 use super::args::OneOrMany;
-use super::cluster::{self, Node, Placement, Row, field};
+use super::cluster::{self, Placement, Row, field};
 use super::pve_storage::Presence;
 use super::{ArgFault, Observation, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
@@ -47,7 +47,7 @@ pub struct HaGroup {
 pub struct Found {
     placement: Placement,
     resources: Vec<Row>,
-    nodes: Vec<Node>,
+    nodes: cluster::Members,
     missing_right: Option<String>,
 }
 
@@ -179,7 +179,7 @@ impl Task for HaGroup {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, _| self.judge(found))
+        cluster::verdict(all, |found| &found.nodes, |found, _| self.judge(found))
     }
 }
 

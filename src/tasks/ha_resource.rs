@@ -68,7 +68,7 @@ pub struct Found {
     resources: Vec<Row>,
     status: Vec<Row>,
     guests: Vec<Row>,
-    nodes: Vec<cluster::Node>,
+    nodes: cluster::Members,
     placement: Placement,
     missing_right: Option<String>,
 }
@@ -245,7 +245,7 @@ impl HaResource {
         }
         let quorum = found.status.iter().find(|row| field(row, "type") == "quorum");
         if quorum.is_some_and(|row| !values::truthy(row.get("quorate"))) {
-            return Verdict::blocked("the cluster has no quorum; the HA manager does nothing until it has");
+            return Verdict::blocked(format!("{}; the HA manager does nothing until then", cluster::NO_QUORUM));
         }
         if let Some(verdict) = self.in_error(found) {
             return verdict;
@@ -356,13 +356,19 @@ impl Task for HaResource {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, nodes| {
-            let verdict = self.judge(found);
-            match self.cut_off(found, &nodes) {
-                Some(why) if matches!(verdict.decision, Decision::Ok(_)) => Verdict::blocked(why).data(verdict.data),
-                _ => verdict,
-            }
-        })
+        cluster::verdict(
+            all,
+            |found| &found.nodes,
+            |found, nodes| {
+                let verdict = self.judge(found);
+                match self.cut_off(found, &nodes) {
+                    Some(why) if matches!(verdict.decision, Decision::Ok(_)) => {
+                        Verdict::blocked(why).data(verdict.data)
+                    }
+                    _ => verdict,
+                }
+            },
+        )
     }
 }
 

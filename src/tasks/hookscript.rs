@@ -3,7 +3,7 @@
 //! Refuses to make a container use a hook that would keep it from starting somewhere.
 
 use super::args::OneOrMany;
-use super::cluster::{self, Node, Nodes, Row, field};
+use super::cluster::{self, Nodes, Row, field};
 use super::{ArgFault, Observation, Task, Touches, Trail, Verdict, diff};
 use crate::host::{ApiGet, LookError, Method, Probe, Step, own_program};
 use installed::OnNode;
@@ -60,7 +60,7 @@ fn yes() -> bool {
 /// What the API says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Found {
-    nodes: Vec<Node>,
+    nodes: cluster::Members,
     /// The storage's path, if it is defined and has one.
     path: Option<String>,
     /// Node and configuration of the container.
@@ -263,7 +263,7 @@ impl Task for Hookscript {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, nodes| self.judge(found, &nodes))
+        cluster::verdict(all, |found| &found.nodes, |found, nodes| self.judge(found, &nodes))
     }
 }
 

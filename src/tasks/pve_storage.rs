@@ -1,8 +1,8 @@
 //! `pve_storage`: a storage definition of the cluster.
 
 use super::args::OneOrMany;
-use super::cluster::{self, Node, Params, Row, field, flag};
-use super::{ArgFault, Observation, Task, Touches, Trail, Verdict, diff};
+use super::cluster::{self, Params, Row, field, flag};
+use super::{ArgFault, Meanwhile, Observation, Task, Touches, Trail, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A storage of the cluster: a directory, an NFS export, a volume group. Only what is stated is compared; lists are
 /// compared as sets. What Proxmox cannot change in place (type, path, server, export) is never changed by deleting and
-/// making anew: that is for a person to decide. Removing a definition removes no data.
+/// making anew: that is for a person to decide. Removing a definition removes no data. A storage that is defined as
+/// described, and that Proxmox cannot use on a node because its server is gone or hangs, is not ok.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PveStorage {
@@ -106,9 +107,15 @@ impl Kind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Found {
     storages: Vec<Row>,
-    nodes: Vec<Node>,
+    nodes: cluster::Members,
     missing_right: Option<String>,
+    /// A row for each storage on each node.
+    #[serde(default)]
+    states: Vec<Row>,
 }
+
+/// Until every node has looked at a storage that was just defined: each does so every ten seconds.
+const SEEN_S: u64 = 30;
 
 /// Keys that Proxmox refuses to change.
 const FIXED: &[&str] = &["type", "path", "server", "export", "vgname", "thinpool", "pool"];
@@ -205,6 +212,44 @@ impl PveStorage {
         )
     }
 
+    /// Defined as described: can the nodes use it?
+    fn usable(&self, found: &Found, row: &Row) -> Verdict {
+        let name = &self.storage;
+        let fine = Verdict::ok(format!("storage {name} is as described"));
+        if values::truthy(row.get("disable")) {
+            return fine;
+        }
+        let online = |row: &&Row| found.nodes.iter().any(|node| node.online && node.name == field(row, "node"));
+        let of_nodes: Vec<&Row> =
+            found.states.iter().filter(|row| field(row, "storage") == *name).filter(online).collect();
+        // Proxmox has one word for one that can be used. Where it says nothing, nothing is known.
+        let (apart, words): (Vec<String>, BTreeSet<String>) = of_nodes
+            .iter()
+            .filter(|row| !matches!(field(row, "status").as_str(), "" | "available"))
+            .map(|row| (field(row, "node"), field(row, "status")))
+            .unzip();
+        if apart.is_empty() {
+            return fine;
+        }
+        let words = words.into_iter().collect::<Vec<_>>().join(", ");
+        let what = format!("Proxmox cannot use storage {name} on {} (status {words})", apart.join(", "));
+        let look = format!("look there with `pvesm status --storage {name}`");
+        let network = matches!(field(row, "type").as_str(), "nfs" | "cifs" | "cephfs" | "glusterfs" | "pbs");
+        if !network && apart.len() < of_nodes.len() {
+            return fine.warn(format!("{what}: {look}, or name in `nodes` where it is to be used"));
+        }
+        let server = field(row, "server");
+        let server = if server.is_empty() { "what it lies on".to_owned() } else { format!("its server {server}") };
+        // A storage that was just defined is looked at by each node within some seconds.
+        Verdict::wait(
+            format!("{what}, though it is defined as described: {server} does not answer, or hangs; {look}"),
+            SEEN_S,
+            3,
+            None,
+        )
+        .meanwhile(Meanwhile::Trouble)
+    }
+
     fn update(&self, found: &Found, row: &Row) -> Verdict {
         let stated = self.stated();
         let differing: Vec<&str> =
@@ -223,7 +268,7 @@ impl PveStorage {
             ));
         }
         if differing.is_empty() {
-            return Verdict::ok(format!("storage {} is as described", self.storage));
+            return self.usable(found, row);
         }
         let mut params = Params::default();
         for key in &differing {
@@ -315,6 +360,7 @@ impl Task for PveStorage {
             storages: cluster::rows(host, &cluster::storages())?,
             nodes: cluster::nodes(host)?,
             missing_right: cluster::missing_right(host, &self.place(), "Datastore.Allocate")?,
+            states: cluster::rows(host, &cluster::storage_states())?,
         }))
     }
 
@@ -327,7 +373,7 @@ impl Task for PveStorage {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, _| self.judge(found))
+        cluster::verdict(all, |found| &found.nodes, |found, _| self.judge(found))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::apt::version;
 use super::args::OneOrMany;
-use super::cluster::{self, Node, Row, field};
+use super::cluster::{self, Row, field};
 use super::{ArgFault, Observation, Task, Touches, Verdict, diff};
 use crate::host::{ApiGet, LookError, Method, Probe, Step};
 use schemars::JsonSchema;
@@ -34,7 +34,7 @@ fn local() -> String {
 /// What lies on the storage of each node, and what could be had.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Found {
-    nodes: Vec<Node>,
+    nodes: cluster::Members,
     /// Per node: file names, or why they cannot be told.
     present: BTreeMap<String, Result<Vec<String>, String>>,
     /// Per node that lacks it: file names that can be downloaded.
@@ -171,7 +171,7 @@ impl Task for PveTemplate {
         let nodes = cluster::nodes(host)?;
         let mut found = Found { nodes, present: BTreeMap::new(), available: BTreeMap::new() };
         let asked = self.asked();
-        for node in &found.nodes {
+        for node in found.nodes.iter() {
             if !asked.is_empty() && !asked.contains(&node.name) {
                 continue;
             }
@@ -188,7 +188,7 @@ impl Task for PveTemplate {
             }
         }
         let has_any = found.nodes.iter().any(|n| self.on(&found, &n.name).is_some());
-        for node in &found.nodes {
+        for node in found.nodes.iter() {
             let needed = if asked.is_empty() { !has_any } else { asked.contains(&node.name) };
             if !needed || !node.online || self.on(&found, &node.name).is_some() {
                 continue;
@@ -211,7 +211,7 @@ impl Task for PveTemplate {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, _| self.judge(found))
+        cluster::verdict(all, |found| &found.nodes, |found, _| self.judge(found))
     }
 }
 

@@ -50,6 +50,20 @@ pub const SPLIT: &[Says] = &[
 ];
 pub const NO_QUORUM: &[Says] = &[("HA looks after", "cluster", "blocked", "the cluster has no quorum")];
 
+pub const HA_ERROR: &[Says] =
+    &[("HA looks after", "cluster", "blocked", "set it to `disabled`, wait until it is stopped")];
+pub const HUNG: &[Says] = &[("NFS storage", "cluster", "blocked", "cannot use storage nfs1 on pve1, pve2, pve3")];
+/// An apply gives it half a minute, so this one is played beside the others.
+pub const STORAGE_HUNG: Case = Case {
+    fault: "storage-hung",
+    exit: 1,
+    check: HUNG,
+    after: After::Mended(
+        1,
+        &[("NFS storage", "cluster", "failed", "its server 192.168.1.11 does not answer, or hangs")],
+    ),
+};
+
 pub const REFERENCE: &[Case] = &[
     Case {
         fault: "in-tree-module",

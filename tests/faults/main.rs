@@ -4,7 +4,7 @@
 mod cases;
 mod ground;
 
-use cases::{REFERENCE, RESOURCE, Says};
+use cases::{HA_ERROR, REFERENCE, RESOURCE, STORAGE_HUNG, Says};
 use ground::Ground;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,13 @@ fn every_fault_is_named_and_healed_or_left_to_a_person() {
             wrong.extend(held_primary(&ground).err().map(|why| format!("held-primary: {why}")));
             wrong.extend(beside_the_reference(&ground).err());
             wrong.extend(stopped_everywhere(&ground).err());
+            wrong.extend(ha_error(&ground).err().map(|why| format!("ha-error: {why}")));
             wrong
+        });
+        let hung = scope.spawn(|| {
+            let content = hung_content(&ground).err();
+            let wrong = ground.play(&STORAGE_HUNG).err().into_iter().chain(content);
+            wrong.map(|why| format!("storage-hung: {why}")).collect::<Vec<_>>()
         });
         let mut wrong = Vec::new();
         for case in REFERENCE {
@@ -64,6 +70,7 @@ fn every_fault_is_named_and_healed_or_left_to_a_person() {
             }
             eprintln!("{}: {} ms", case.fault, since.elapsed().as_millis());
         }
+        wrong.extend(hung.join().unwrap_or_else(|_| vec!["a run did not end in time".into()]));
         wrong.extend(apart.join().unwrap_or_else(|_| vec!["a run did not end in time".into()]));
         wrong
     });
@@ -91,6 +98,41 @@ fn held_primary(ground: &Ground) -> Result<(), String> {
     }
     ground.on(&lab, "check", &ground.playbook).expect("check", 1, &[held, gave_up])?;
     ground.on(&lab, "apply", &ground.playbook).expect("apply", 1, &[held, gave_up])
+}
+
+const HA_STATE: &str = "
+- hosts: cluster
+  tasks:
+    - name: Wanted state
+      ha_resource: { sid: 'ct:101', state: STATE }
+";
+
+/// A person is told what to do about a service in error, and that heals it.
+fn ha_error(ground: &Ground) -> Result<(), String> {
+    let lab = ground.copy("ha-error");
+    ground.lab(&lab, &["break", "ha-error"]);
+    ground.on(&lab, "check", &ground.playbook).expect("check", 1, HA_ERROR)?;
+    let apply = ground.on(&lab, "apply", &ground.playbook);
+    apply.expect("apply", 1, HA_ERROR)?;
+    // The container itself runs on.
+    apply.expect("apply", 1, &[("Container 101", "cluster", "ok", "")])?;
+    for state in ["disabled", "started"] {
+        let wanted = ground.written(&format!("ha-{state}.yml"), &HA_STATE.replace("STATE", state));
+        ground.on(&lab, "apply", &wanted).expect(state, 0, &[])?;
+    }
+    ground.on(&lab, "apply", &ground.playbook).expect("apply after it was mended", 0, &[])?;
+    ground.on(&lab, "check", &ground.playbook).expect("check after it was mended", 0, &[])
+}
+
+/// What asks a node for the content of a storage that hangs is told which one, within Proxmox's own limit.
+fn hung_content(ground: &Ground) -> Result<(), String> {
+    let lab = ground.copy("hung-content");
+    ground.lab(&lab, &["break", "storage-hung"]);
+    let text = "- hosts: cluster\n  tasks:\n    - name: A template\n      \
+                pve_template: { storage: nfs1, template: debian-13-standard }\n";
+    let wanted = ground.written("template.yml", text);
+    let named: Says = ("A template", "cluster", "blocked", "storage nfs1 hangs on pve1");
+    ground.on(&lab, "apply", &wanted).expect("apply", 1, &[named])
 }
 
 /// Faults in what only an extra playbook describes, and of a disk before it is DRBD's.

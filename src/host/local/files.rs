@@ -202,7 +202,11 @@ impl Local {
         content: &[u8],
         validate: Option<&[String]>,
     ) -> Result<(), StepError> {
-        let fail = |e: std::io::Error| failed(format!("write {path}"), e);
+        let fail = |e: std::io::Error| {
+            let read_only = e.kind() == std::io::ErrorKind::PermissionDenied && rustix::process::geteuid().is_root();
+            let why = if read_only { " (no quorum? `pvecm status`)" } else { "" };
+            failed(format!("write {path}"), format!("{e}{why}"))
+        };
         // The name Proxmox itself uses, so that its own readers skip it.
         let mut temp = target.as_os_str().to_owned();
         temp.push(format!(".tmp.{}", std::process::id()));

@@ -109,7 +109,7 @@ pub fn resources(call: &mut Call) -> Outcome {
         for node in call.site.nodes().into_iter().filter(|node| node.online) {
             for entry in storage::config(call).into_iter().filter(|entry| storage::on_node(entry, &node.name)) {
                 if storage::may_see(call, &entry.id) {
-                    out.push(storage::as_resource(&entry, &node.name));
+                    out.push(storage::as_resource(call.cluster, call.site, &entry, &node.name));
                 }
             }
         }

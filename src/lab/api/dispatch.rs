@@ -7,7 +7,7 @@ use super::call::{Call, Outcome};
 use super::request::{Fault, Reply, Request};
 use super::site::Site;
 use super::state::Cluster;
-use super::{ha, multipart, routes, schema, verify};
+use super::{ha, multipart, routes, schema, storage, verify};
 use crate::lab::world::Flavour;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -61,6 +61,9 @@ fn answer(
     let ask = Ask { who, entry: &request.entry, method, path, params, file };
     run(cluster, site, secrets, flavour, ask, total)
 }
+
+/// What pveproxy answers in place of one that takes too long.
+pub const HANGS: u16 = 596;
 
 /// The path that needs no ticket.
 const LOGIN: &str = "/access/ticket";
@@ -121,6 +124,9 @@ fn run(
         params.insert("node".into(), node.clone());
     }
     verify::verify(route, &params)?;
+    if storage::hangs(cluster, site, &node, &route.route, &params) {
+        return Err(Fault::Text(HANGS, "Connection timed out".into()));
+    }
     let mut call = Call { cluster, site, secrets, flavour, who, params, node, total: None, upload: file };
     let outcome = handler(&mut call);
     *total = call.total;

@@ -1,7 +1,9 @@
 //! `converge lab break`: faults of the cluster itself, its quorum and its HA settings.
 //! Each changes the world as the real fault would, through the files that a person would have changed.
 
+use super::acl::Identity;
 use super::bridge::within;
+use super::call::record;
 use super::conf::Sections;
 use super::ha::{GROUPS, RULES, parse_nodes, print_nodes};
 use crate::lab::files::Files;
@@ -21,6 +23,21 @@ const FAULTS: &[Fault] = &[
         check_says: "What is there can still be read; an apply of anything in /etc/pve fails with Proxmox's text about \
                      quorum. `converge lab mend` repairs the network.",
         cause: no_quorum,
+    },
+    Fault {
+        name: "ha-error",
+        what: "The HA manager could not stop the container and gave up: the service is in state error, the container \
+               runs on.",
+        check_says: "ha_resource is blocked: nothing touches the service until a person has found the cause, set it to \
+                     `disabled` and to `started` again.",
+        cause: ha_error,
+    },
+    Fault {
+        name: "storage-hung",
+        what: "The server of the NFS storage takes requests and answers none: what asks a node about the storage hangs.",
+        check_says: "pve_storage is blocked with the nodes that cannot use it; an apply waits half a minute for it, and \
+                     fails. `converge lab mend` brings the server back.",
+        cause: storage_hung,
     },
     Fault {
         name: "ha-group-edited",
@@ -49,6 +66,44 @@ fn no_quorum(world: &mut World, _: &Files) -> Result<String, String> {
         node.cut_from_cluster = true;
     }
     Ok("every node sees only itself; no quorum".into())
+}
+
+fn ha_error(world: &mut World, files: &Files) -> Result<String, String> {
+    within(world, files, |cluster, site, flavour| {
+        super::ha::advance(cluster, site, flavour);
+        let started = cluster.ha.services.iter_mut().find(|(_, service)| service.state == "started");
+        let (sid, service) = started.ok_or("no HA resource is started yet: apply a playbook first")?;
+        service.state = "error".into();
+        let (sid, node) = (sid.clone(), service.node.clone());
+        let vmid = sid.rsplit(':').next().unwrap_or_default();
+        let who = Identity { user: "root@pam".into(), token: None };
+        let log = vec!["task started by HA resource agent".into(), format!("shutdown CT {vmid}")];
+        let gave_up = Err("container did not stop".to_owned());
+        record(cluster, site.now_ms(), &node, &who, "vzshutdown", vmid, log, gave_up);
+        Ok(format!("{sid} is in state error on {node}: it did not stop in time"))
+    })
+}
+
+fn storage_hung(world: &mut World, files: &Files) -> Result<String, String> {
+    let node = world.nodes_on().next().ok_or("every node is off")?.to_string();
+    within(world, files, |cluster, site, _| {
+        let all = super::storage::of_site(site, &node);
+        let network = all.into_iter().find(|entry| entry.kind == "nfs");
+        let storage = network.ok_or("there is no NFS storage yet: apply a playbook first")?.id;
+        if !cluster.hung_storages.insert(storage.clone()) {
+            return Err(format!("storage {storage} hangs already"));
+        }
+        Ok(format!("storage {storage} hangs on every node"))
+    })
+}
+
+/// The servers of storages answer again.
+pub fn mend(world: &mut World) -> Vec<String> {
+    if world.cluster.hung_storages.is_empty() {
+        return Vec::new();
+    }
+    let hung = std::mem::take(&mut world.cluster.hung_storages);
+    hung.into_iter().map(|storage| format!("the server of storage {storage} answers again")).collect()
 }
 
 fn ha_group_edited(world: &mut World, files: &Files) -> Result<String, String> {

@@ -1,5 +1,5 @@
 //! HTTPS in front of the lab's API, on loopback: one port for each node, as every Proxmox node has its own.
-//! It carries bytes; what is answered is `dispatch`'s. A node that is off hangs up.
+//! It carries bytes; what is answered is `dispatch`'s. Where a node is off, nobody listens.
 
 use super::auth::{Secrets, random};
 use super::request::{Reply, Request};
@@ -10,18 +10,23 @@ use hyper::body::{Bytes, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::HeaderValue;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 /// What a client may send: uploads are the largest.
 const MAX_BODY: usize = 64 << 20;
 /// pveproxy closes a connection that says nothing for five seconds.
 const IDLE: Duration = Duration::from_secs(5);
+/// Proxmox waits 30 s for what hangs. A lab's time passes faster, as that of its HA manager.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked which nodes have power.
+const POWER: Duration = Duration::from_millis(100);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -119,15 +124,17 @@ pub fn serve(lab: Lab, bind: SocketAddr) -> Result<Server, ServeError> {
     let root_password = secrets.root_password.clone();
     let thread = std::thread::Builder::new().name("lab-api".into()).spawn(move || {
         runtime.block_on(async move {
+            let (tell, power) = watch::channel(BTreeSet::new());
             for (name, listener, tls) in listeners {
                 let port = Port { lab: lab.clone(), node: name, secrets: secrets.clone(), tls };
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        tokio::spawn(port.accept(listener, stopped.clone()));
+                let (power, stopped) = (power.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = port.serve(listener, power, stopped).await {
+                        tracing::error!("the lab's API: {error}");
                     }
-                    Err(error) => tracing::error!("the lab's API: {error}"),
-                }
+                });
             }
+            tokio::spawn(watch_power(lab, tell));
             let mut stopped = stopped;
             // An error means that the server was dropped.
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -150,13 +157,61 @@ struct Port {
     tls: tokio_rustls::TlsAcceptor,
 }
 
+/// Tells which nodes are off.
+async fn watch_power(lab: Lab, tell: watch::Sender<BTreeSet<String>>) {
+    loop {
+        let lab = lab.clone();
+        let look = move || {
+            lab.look(|world| world.nodes.iter().filter(|(_, node)| node.off).map(|(name, _)| name.clone()).collect())
+        };
+        if let Ok(Ok(off)) = tokio::task::spawn_blocking(look).await {
+            tell.send_if_modified(|known: &mut BTreeSet<String>| {
+                let news = *known != off;
+                *known = off;
+                news
+            });
+        }
+        tokio::time::sleep(POWER).await;
+    }
+}
+
 impl Port {
-    async fn accept(self, listener: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
+    /// Listens while the node is on. While it is off its port is kept, and connections are refused.
+    async fn serve(
+        self,
+        listener: std::net::TcpListener,
+        mut power: watch::Receiver<BTreeSet<String>>,
+        mut stopped: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        let socket = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok::<_, io::Error>(socket)
+        };
+        let mut listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = stopped.wait_for(|stop| *stop) => return,
-            };
+            let off = |all: &BTreeSet<String>| all.contains(&self.node);
+            tokio::select! {
+                () = self.accept(&listener) => {}
+                _ = power.wait_for(off) => {}
+                _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+            }
+            drop(listener);
+            let kept = socket()?;
+            tokio::select! {
+                _ = power.wait_for(|all| !off(all)) => {}
+                _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+            }
+            listener = socket()?.listen(64)?;
+            drop(kept);
+        }
+    }
+
+    async fn accept(&self, listener: &tokio::net::TcpListener) {
+        loop {
+            let accepted = listener.accept().await;
             match accepted {
                 Ok((stream, _)) => {
                     let port = self.clone();
@@ -274,7 +329,12 @@ impl Port {
         })
         .await;
         match answered {
-            Ok(Ok(reply)) => render(&reply),
+            Ok(Ok(reply)) => {
+                if reply.status == dispatch::HANGS {
+                    tokio::time::sleep(PATIENCE).await;
+                }
+                render(&reply)
+            }
             Ok(Err(error)) => render(&Reply { status: 500, reason: error.to_string(), body: None }),
             Err(error) => render(&Reply { status: 500, reason: format!("the lab failed: {error}"), body: None }),
         }

@@ -25,6 +25,8 @@ pub struct Cluster {
     pub hook_calls: Vec<HookCall>,
     /// Terminals that wait for their client.
     pub terminals: Vec<Waiting>,
+    /// Storages whose server takes requests and never answers them.
+    pub hung_storages: BTreeSet<String>,
 }
 
 /// A termproxy that was started and not been connected to yet.
@@ -52,6 +54,7 @@ impl Default for Cluster {
             ha: ManagerState::default(),
             hook_calls: Vec::new(),
             terminals: Vec::new(),
+            hung_storages: BTreeSet::new(),
         }
     }
 }

@@ -7,8 +7,10 @@ use super::conf::{Section, Sections, digest};
 use super::formats::split_list;
 use super::request::Fault;
 use super::site::Site;
+use super::state::Cluster;
 use super::{acl, lxc};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 const FILE: &str = "storage.cfg";
 const FIRST: [&str; 5] = ["path", "server", "export", "vgname", "thinpool"];
@@ -266,11 +268,27 @@ pub fn status(call: &mut Call) -> Outcome {
     Ok(Value::Object(figures(call.site, &entry, &node)))
 }
 
-pub fn as_resource(entry: &Section, node: &str) -> Value {
-    json!({
+/// As pvestatd saw it last: what is not active has no figures and the status `unknown`.
+pub fn as_resource(cluster: &Cluster, site: &dyn Site, entry: &Section, node: &str) -> Value {
+    let active = is_online(site, entry) && !cluster.hung_storages.contains(&entry.id);
+    let mut row = json!({
         "type": "storage", "id": format!("storage/{node}/{}", entry.id), "storage": entry.id, "node": node,
-        "plugintype": entry.kind, "status": "available", "shared": u8::from(is_shared(entry)),
+        "plugintype": entry.kind, "status": if active { "available" } else { "unknown" },
+        "shared": u8::from(is_shared(entry)),
         "content": entry.keys.get("content").map_or("images,rootdir", String::as_str),
-        "disk": 8 * GIB, "maxdisk": 100 * GIB,
-    })
+    });
+    if active {
+        (row["disk"], row["maxdisk"]) = (json!(8 * GIB), json!(100 * GIB));
+    }
+    row
+}
+
+/// Whether a call waits for a storage that hangs: whatever asks a node of what it makes of a storage.
+pub fn hangs(cluster: &Cluster, site: &dyn Site, node: &str, route: &str, params: &BTreeMap<String, String>) -> bool {
+    if cluster.hung_storages.is_empty() || !route.contains("/nodes/{node}/storage") {
+        return false;
+    }
+    let asked = params.get("storage");
+    let mut hung = of_site(site, node).into_iter().filter(|entry| cluster.hung_storages.contains(&entry.id));
+    hung.any(|entry| asked.is_none_or(|id| *id == entry.id) && is_enabled(&entry) && on_node(&entry, node))
 }

@@ -189,7 +189,15 @@ impl View<'_> {
                 (FileKind::File, if spot.zone == Zone::Root { 0o444 } else { 0o640 }, "root", bytes.len(), None)
             }
             Entry::Dir(_) => (FileKind::Directory, 0o555, "root", 0, None),
-            Entry::Link(target) => (FileKind::Symlink, 0o777, "root", target.len(), Some(target.clone())),
+            Entry::Link(target) => {
+                // This is how pmxcfs says that it is read-only.
+                let quorate = match (&spot.zone, self.place) {
+                    (Zone::Pmxcfs, Place::Node(node)) => self.world.quorate(node),
+                    _ => true,
+                };
+                let mode = if quorate { 0o777 } else { 0o555 };
+                (FileKind::Symlink, mode, "root", target.len(), Some(target.clone()))
+            }
             Entry::Block { .. } => (FileKind::BlockDevice, 0o660, "disk", 0, None),
         };
         let modified_s = match self.place {

@@ -103,6 +103,11 @@ impl Session {
 
     /// What lock.sh does, with the lab's own lock: a run over the API and a run over pipes must not go on together.
     fn lock(&mut self, owner: &str, take_over: bool) -> io::Result<()> {
+        let quorate = self.lab.look(|world| world.quorate(&self.node)).map_err(io::Error::other)?;
+        if !quorate {
+            let why = "mkdir: cannot create directory '/etc/pve/priv/lock/converge': Permission denied";
+            return writeln!(self.tty, "@lock fail {why}");
+        }
         let turn = match self.lab.take_turn(owner, take_over)? {
             Ok(turn) => turn,
             Err(owner) => return writeln!(self.tty, "@lock busy {owner}"),

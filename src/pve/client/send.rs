@@ -1,12 +1,12 @@
 //! One request on its way: entry points, login, retries of what may be retried.
 
 use super::answer::{Envelope, Raw};
-use super::{Config, Method, chain};
+use super::words::no_answer;
+use super::{Config, Method};
 use crate::pve::login::{Answer, Ticket};
 use crate::pve::tls::Met;
 use crate::pve::{Error, Login, Secret, form};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue};
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -207,6 +207,7 @@ impl Core {
         let is_read = method == "GET";
         let mut tried: Vec<(String, String)> = Vec::new();
         let mut untrusted = None;
+        let mut without_quorum = None;
         let mut again = is_read;
         let (start, since) = (self.current.load(Ordering::Relaxed), Instant::now());
         let mut step = 0;
@@ -221,6 +222,12 @@ impl Core {
                 // for a moment. Where it waited long for an answer, another wait is the caller's to decide.
                 Err(Ok(Error::Api { status: 595 | 596 | 599, .. })) if again && since.elapsed() < PATIENCE => {
                     again = false;
+                    continue;
+                }
+                // Nothing was done. Only this node may be cut off from the others.
+                Err(Ok(answered)) if !is_read && answered.is_without_quorum() => {
+                    without_quorum.get_or_insert(answered);
+                    step += 1;
                     continue;
                 }
                 Err(Ok(answered)) => {
@@ -238,14 +245,19 @@ impl Core {
                     step += 1;
                 }
                 Lost::TimedOut => {
-                    return Err(Error::Timeout { method, path: path.into(), after_s: self.deadline.as_secs() });
+                    let late = Error::Timeout { method, path: path.into(), after_s: self.deadline.as_secs() };
+                    if !is_read || step + 1 == self.entries.len() {
+                        return Err(late);
+                    }
+                    tried.push((self.entries[at].clone(), late.to_string()));
+                    step += 1;
                 }
                 Lost::Broken(_) if again => again = false,
                 Lost::Broken(why) if is_read => return Err(Error::Broken { method, path: path.into(), why }),
                 Lost::Broken(why) => return Err(Error::UnknownOutcome { method, path: path.into(), why }),
             }
         }
-        Err(untrusted.unwrap_or(Error::Unreachable { tried }))
+        Err(without_quorum.or(untrusted).unwrap_or(Error::Unreachable { tried }))
     }
 
     /// One attempt at one entry point. `Err(Ok(_))` is an answer, and a bad one.
@@ -299,10 +311,10 @@ impl Core {
                     let fingerprint = self.met.lock().ok().and_then(|met| met.get(host).map(ToString::to_string));
                     Error::Untrusted { entry: entry.into(), why, fingerprint }
                 }
-                None => Error::Config(chain(error.source().unwrap_or(error))),
+                None => Error::Config(no_answer(error)),
             });
         }
-        if error.is_timeout() { Lost::TimedOut } else { Lost::Broken(chain(error.source().unwrap_or(error))) }
+        if error.is_timeout() { Lost::TimedOut } else { Lost::Broken(no_answer(error)) }
     }
 }
 

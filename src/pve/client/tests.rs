@@ -302,6 +302,22 @@ fn another_entry_point_serves_when_the_first_is_down() {
 }
 
 #[test]
+fn a_node_that_is_cut_off_or_hangs_is_passed_over() {
+    let apart = Server::start(|asked| match asked.method.as_str() {
+        "GET" => Reply::Hang,
+        _ => Reply::Say("500 cluster not ready - no quorum?", String::new()),
+    });
+    let whole = Server::start(|_| ok("1"));
+    let trust = Trust::Pinned(vec![apart.fingerprint, whole.fingerprint]);
+    let deadline = Duration::from_millis(500);
+    let both = Config { entry_points: vec![apart.entry(), whole.entry()], trust, deadline, ..apart.config() };
+    assert_eq!(Client::new(both.clone()).unwrap().write(Method::Put, "/x", [("a", "b")]).unwrap(), 1);
+    assert_eq!(get(&Client::new(both).unwrap(), "/version").unwrap(), 1);
+    let alone = Client::new(apart.config()).unwrap().write(Method::Put, "/x", [("a", "b")]).unwrap_err();
+    assert!(alone.is_without_quorum() && alone.what_now().unwrap().contains("pvecm status"), "{alone:?}");
+}
+
+#[test]
 fn a_node_that_says_nothing_runs_into_the_deadline() {
     let server = Server::start(|_| Reply::Hang);
     let client = Client::new(Config { deadline: Duration::from_millis(300), ..server.config() }).unwrap();

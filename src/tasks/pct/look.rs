@@ -4,7 +4,7 @@ use super::Pct;
 use crate::host::{ApiGet, FileKind, LookError, Output, Probe, Query, Topic};
 use crate::pve::lxc_conf::RawLine;
 use crate::pve::values;
-use crate::tasks::cluster::{self, Node, Row, field};
+use crate::tasks::cluster::{self, Row, field};
 use crate::tasks::pve_template;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Found {
-    pub nodes: Vec<Node>,
+    pub nodes: cluster::Members,
     /// Every guest of the cluster, as listed.
     pub guests: Vec<Row>,
     pub guest: Option<Guest>,

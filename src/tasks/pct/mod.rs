@@ -139,7 +139,7 @@ impl Task for Pct {
     }
 
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
-        cluster::verdict(all, |found, nodes| self.judge(found, &nodes))
+        cluster::verdict(all, |found| &found.nodes, |found, nodes| self.judge(found, &nodes))
     }
 }
 

@@ -8,7 +8,7 @@ fn nfs() -> Json {
 }
 
 fn api(storages: Json) -> Api {
-    Api::three_nodes().on("/storage", storages)
+    Api::three_nodes().on("/storage", storages).answer(cluster::storage_states(), json!([]))
 }
 
 /// As PVE 9.1.7 answers, with the order of content that changes from call to call.
@@ -102,4 +102,45 @@ fn a_node_that_is_down_is_not_asked_for_a_definition() {
     let mut nodes = crate::tasks::fake_cluster::nodes(|_, _| {});
     nodes.insert("pve3", crate::tasks::fake_cluster::FakeNode::Down);
     ok(&task::<PveStorage>(nfs()), &api(json!([local(), nfs_row()])), &nodes);
+}
+
+/// The definition is right; what each node makes of it is told by these words.
+fn seen(task: Json, row: Json, states: &[(&str, &str)]) -> Verdict {
+    let storage = &row["storage"];
+    let rows: Vec<Json> = states
+        .iter()
+        .map(|(node, status)| json!({"type": "storage", "storage": storage, "node": node, "status": status}))
+        .collect();
+    let api = api(json!([local(), row])).answer(cluster::storage_states(), rows.into());
+    let task: PveStorage = self::task(task);
+    let found = task.probe(&api).unwrap();
+    task.decide(&found)
+}
+
+#[test]
+fn a_storage_that_no_node_can_use_is_not_ok() {
+    use crate::tasks::Decision;
+    let all = |status| [("pve1", status), ("pve2", status), ("pve3", status)];
+    assert!(matches!(seen(nfs(), nfs_row(), &all("available")).decision, Decision::Ok(_)));
+    let hung = seen(nfs(), nfs_row(), &[("pve1", "unknown"), ("pve2", "available"), ("gone", "unknown")]);
+    let Decision::Wait { what, meanwhile: Meanwhile::Trouble, .. } = hung.decision else { panic!("{hung:?}") };
+    assert!(what.contains("nfs1 on pve1 (") && what.contains("server 192.168.1.11"), "{what}");
+    // Beside the cluster's words this one is kept, not taken for good.
+    assert!(matches!(seen(nfs(), nfs_row(), &all("dizzy")).decision, Decision::Wait { .. }));
+    let mut off = nfs_row();
+    off["disable"] = json!(1);
+    assert!(matches!(seen(nfs(), off, &all("unknown")).decision, Decision::Ok(_)));
+    // Each node's own disk: one that lacks it is worth a warning, all of them are not.
+    let own = json!({"storage": "local", "type": "dir"});
+    let some = seen(own.clone(), local(), &[("pve1", "available"), ("pve2", "unknown")]);
+    assert!(matches!(some.decision, Decision::Ok(_)) && some.warnings[0].contains("on pve2"), "{some:?}");
+    assert!(matches!(seen(own, local(), &all("unknown")).decision, Decision::Wait { .. }));
+}
+
+#[test]
+fn without_quorum_a_change_is_not_tried() {
+    let apart = json!([{"type": "cluster", "name": "c", "nodes": 3, "quorate": 0}]);
+    let without = || api(json!([local()])).on("/cluster/status", apart.clone());
+    blocked(&task::<PveStorage>(nfs()), &without(), &none(), "no quorum");
+    ok(&task::<PveStorage>(json!({"storage": "local", "type": "dir"})), &without(), &none());
 }
