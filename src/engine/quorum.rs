@@ -15,7 +15,7 @@ pub fn missing(host: &dyn Probe, change: &Change) -> Option<String> {
     (local.mode & 0o200 == 0).then(|| {
         format!(
             "no quorum: this node does not see enough of the others, so that /etc/pve is read-only here (`pvecm status`). \
-             Bring the missing nodes, or the network between the nodes, back first; it still wants to: {}",
+             Bring the missing nodes, or the network between the nodes, back first; not done: {}",
             change.summary
         )
     })

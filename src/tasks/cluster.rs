@@ -53,7 +53,7 @@ pub fn verdict<C, N>(
             let verdict = judge(cluster, nodes);
             match &verdict.decision {
                 Decision::Drift(change) if members(cluster).without_quorum && change.steps.iter().any(needs_quorum) => {
-                    let why = format!("{NO_QUORUM}; it still wants to: {}", change.summary);
+                    let why = format!("{NO_QUORUM}; not done: {}", change.summary);
                     Verdict { decision: Decision::Blocked(why), ..verdict }
                 }
                 _ => verdict,
