@@ -135,7 +135,7 @@ impl Bed {
 
     fn agents(&self) -> usize {
         match &self.ground {
-            Ground::Shell(_) => fs::read_dir(self.dir.path().join("agent")).unwrap().count(),
+            Ground::Shell(_) => fs::read_dir(self.dir.path().join("agent/converge-agent")).unwrap().count(),
             Ground::Lab(lab, _) => {
                 lab.node("pve1").unwrap().list(Path::new("/var/lib/converge/agent")).unwrap().unwrap().len()
             }

@@ -32,30 +32,76 @@ fn the_agent_installs_itself_once_and_runs() {
     let port = bed.serve();
     bed.write("hosts", &format!("[nodes]\n{}", bed.host("a", port, "")));
     bed.write("site.yml", &playbook(&bed, "made"));
-    let folder = bed.path("agent-a");
-    fs::create_dir(&folder).unwrap();
-    for (name, days) in [("old", 30), ("recent", 1)] {
-        let file = fs::File::create(folder.join(name)).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(days * 86400)).unwrap();
+    let folder = bed.path("agent-a/converge-agent");
+    fs::create_dir_all(&folder).unwrap();
+    let (stale, recent) = ("0".repeat(64), "1".repeat(64));
+    let beside = "../backup.tar";
+    for (name, days) in [(&*stale, 30), (&*recent, 1), ("kept", 30), (beside, 30)] {
+        aged(&folder.join(name), days);
     }
     let checked = bed.converge(&["check", "site.yml", "-i", "hosts"]);
     assert_eq!(checked.status.code(), Some(3), "{}", said(&checked));
     assert!(!bed.path("made-a").exists());
     let names = installed(&folder);
-    assert_eq!(names.len(), 2, "{names:?}");
-    assert!(names.contains(&"recent".to_owned()), "{names:?}");
-    let agent = folder.join(names.iter().find(|n| n.len() == 64).expect("a program by its SHA-256"));
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names.contains(&recent) && names.contains(&"kept".to_owned()), "{names:?}");
+    assert!(folder.join(beside).exists(), "what is not ours was removed");
+    let agent = folder.join(names.iter().find(|n| n.len() == 64 && **n != recent).expect("a program by its SHA-256"));
     let hash = String::from_utf8(sshd::run("sha256sum", &[agent.to_str().unwrap()]).stdout).unwrap();
     assert!(hash.starts_with(agent.file_name().unwrap().to_str().unwrap()));
     assert_eq!(fs::metadata(&agent).unwrap().permissions().mode() & 0o7777, 0o700);
     let inode = fs::metadata(&agent).unwrap().ino();
+    aged(&agent, 30);
 
     let applied = bed.converge(&["apply", "site.yml", "-i", "hosts"]);
     assert_eq!(applied.status.code(), Some(0), "{}", said(&applied));
     assert_eq!(fs::read_to_string(bed.path("made-a")).unwrap(), "x");
     let again = bed.converge(&["check", "site.yml", "-i", "hosts"]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
-    assert_eq!(fs::metadata(&agent).unwrap().ino(), inode, "it was installed twice");
+    let used = fs::metadata(&agent).unwrap();
+    assert_eq!(used.ino(), inode, "it was installed twice");
+    assert!(used.modified().unwrap() > SystemTime::now() - Duration::from_secs(86400), "used, and about to be removed");
+}
+
+/// A file that was last changed so many days ago.
+fn aged(path: &Path, days: u64) {
+    let file = fs::File::options().create(true).append(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(days * 86400)).unwrap();
+}
+
+#[test]
+fn a_program_that_another_user_could_have_put_there_is_not_run() {
+    let Some(mut bed) = Bed::new() else { return };
+    if sshd::user() != "root" {
+        eprintln!("skipped: only root can play another user");
+        return;
+    }
+    let port = bed.serve();
+    bed.write("hosts", &format!("[nodes]\n{}", bed.host("a", port, "")));
+    bed.write("site.yml", &playbook(&bed, "made"));
+    let checked = || bed.converge(&["check", "site.yml", "-i", "hosts"]);
+    assert_eq!(checked().status.code(), Some(3));
+    let folder = bed.path("agent-a/converge-agent");
+    let program = folder.join(&installed(&folder)[0]);
+    let give = |path: &Path, user: &str| drop(sshd::run("chown", &[user, path.to_str().unwrap()]));
+    let refused = |what: &str| {
+        let output = checked();
+        assert_eq!(output.status.code(), Some(4), "{what}: {}", said(&output));
+        assert!(said(&output).contains("belongs to another user"), "{what}: {}", said(&output));
+    };
+    let trap = format!("#!/bin/sh\ntouch {}\n", bed.path("ran").display());
+
+    fs::write(&program, &trap).unwrap();
+    give(&program, "nobody");
+    assert_eq!(checked().status.code(), Some(3), "a foreign program in a folder of ours is replaced");
+    fs::write(&program, &trap).unwrap();
+    give(&folder, "nobody");
+    refused("a foreign folder");
+    give(&folder, "root");
+    fs::rename(&folder, bed.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(bed.path("elsewhere"), &folder).unwrap();
+    refused("a link");
+    assert!(!bed.path("ran").exists());
 }
 
 #[test]
@@ -180,7 +226,7 @@ fn a_program_that_cannot_run_there_is_not_left_there() {
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(4), "{program}: {}", said(&output));
         assert!(said(&output).contains(expected), "{program}: {}", said(&output));
-        assert_eq!(installed(&bed.path("agent-a")), Vec::<String>::new(), "{program}");
+        assert_eq!(installed(&bed.path("agent-a/converge-agent")), Vec::<String>::new(), "{program}");
     }
 }
 
@@ -217,7 +263,7 @@ fn a_full_disk_and_a_noexec_mount_are_told() {
         let output = bed.converge(&["apply", "site.yml", "-i", "hosts"]);
         assert_eq!(output.status.code(), Some(4), "{}", said(&output));
         assert!(said(&output).contains(expected), "{options}: {}", said(&output));
-        assert_eq!(installed(&bed.path("agent-a")), Vec::<String>::new(), "{options}");
+        assert_eq!(installed(&bed.path("agent-a/converge-agent")), Vec::<String>::new(), "{options}");
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Link, LinkError, keep_last, with_noise};
 use crate::event::Mode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeSet;
 use std::io::{BufRead, Cursor, Read, Write};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -136,6 +137,7 @@ fn negotiate(
     tell: &SyncSender<Word>,
 ) -> Result<(Input, Output), String> {
     let mut noise = String::new();
+    let mut said = BTreeSet::new();
     // Until a terminal is ours, whatever is printed there is not meant for us.
     let mut ours = typed.is_none();
     if let Some(line) = typed {
@@ -159,12 +161,18 @@ fn negotiate(
             keep_last(&mut noise, text.trim_end());
             continue;
         }
-        let _ = tell.send(Word::Alive);
-        ours = true;
+        // Each word counts once as a sign of life: whatever repeats one is no shell of ours, and may not wait for ever.
+        if !said.insert(word.split(' ').next().unwrap_or_default().to_owned()) {
+            return Err(format!("the far end said `{word}` twice, which is not understood"));
+        }
         if let Some(need) = word.strip_prefix("need ") {
+            let _ = tell.send(Word::Alive);
             send_program(binary, need, &mut output, tell)?;
         } else if let Some(failure) = word.strip_prefix("fail ") {
             return Err(explain(failure));
+        } else if word == "shell" {
+            let _ = tell.send(Word::Alive);
+            ours = true;
         }
     }
 }
@@ -204,6 +212,9 @@ fn explain(failure: &str) -> String {
     let told = if said.is_empty() { String::new() } else { format!(" ({said})") };
     match kind {
         "folder" => format!("{folder} cannot be made for the agent{told}; {advice}"),
+        "owner" => format!(
+            "{rest} is a link or belongs to another user, so the agent is neither put there nor run from there; {advice}"
+        ),
         "write" if said.contains("No space left") => format!("disk full: no room for the agent in {folder}{told}"),
         "write" => format!("the agent did not arrive whole in {folder}{told}; it was not run"),
         "run" if said.contains("Permission denied") => {
@@ -237,6 +248,7 @@ mod tests {
     fn failures_have_names() {
         for (said, expected) in [
             ("folder /x: mkdir: cannot create directory", "/x cannot be made"),
+            ("owner /x/converge-agent", "/x/converge-agent is a link or belongs to another user"),
             ("write /x: gzip: stdout: No space left on device", "disk full"),
             ("write /x: ", "did not arrive whole"),
             ("run /x: sh: 1: /x/.a: Permission denied", "noexec"),

@@ -52,7 +52,10 @@ impl Session {
     fn boot(&mut self, place: &Place, hash: &str, mode: Mode, folder: &str) -> io::Result<()> {
         let folder = match folder {
             "" => "/var/lib/converge/agent".to_owned(),
-            named => named.strip_prefix("~/").map_or_else(|| named.to_owned(), |rest| format!("/root/{rest}")),
+            named => match named.strip_prefix("~/") {
+                Some(rest) => format!("/root/{rest}/converge-agent"),
+                None => format!("{named}/converge-agent"),
+            },
         };
         let path = format!("{folder}/{hash}");
         let mut input = BufReader::with_capacity(64 * 1024, self.tty.try_clone()?);
