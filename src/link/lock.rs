@@ -172,6 +172,10 @@ impl<K: Send> Hold for Kept<K> {
                     if let Some(owner) = word.strip_prefix("lost ") {
                         return Some(Loss::Taken(shown(owner)));
                     }
+                    // It could not be renewed for a minute, and in another one it would be free.
+                    if word == "stale" {
+                        return Some(Loss::Away);
+                    }
                 }
                 Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Disconnected) => return Some(Loss::Away),
@@ -273,6 +277,25 @@ mod tests {
         assert!(matches!(claimed(dir.path(), &resume("1 bert@desk")), Err(LockError::Busy(_))));
         let mut again = claimed(dir.path(), &resume("1 anna@desk")).unwrap().expect("taken up");
         assert_eq!(again.lost(), None);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_renewed_is_lost_before_it_expires() {
+        let dir = bed();
+        let sleep = dir.path().join("bin/sleep");
+        std::fs::write(&sleep, "#!/bin/sh\nexec /bin/sleep 0.01\n").unwrap();
+        std::fs::set_permissions(sleep, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut held = take(dir.path(), "anna@desk", How::Wait).unwrap().expect("a lock");
+        // As a node without quorum: what is there can be read, and nothing made.
+        std::fs::remove_dir_all(dir.path().join("pve/priv/lock")).unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        let loss = loop {
+            match held.lost() {
+                None if std::time::Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+                loss => break loss,
+            }
+        };
+        assert_eq!(loss, Some(Loss::Away));
     }
 
     #[test]

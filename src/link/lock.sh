@@ -26,12 +26,15 @@ trap free EXIT HUP TERM INT
 [ -z "$t" ] || sleep "$t"
 keep() {
   trap - EXIT HUP TERM INT
-  i=0
+  i=0 x=0
   while sleep 2 >/dev/null; do
     c=$(who)
     if [ -n "$c" ] && [ "$c" != "$o" ]; then say lost "$c"; exit 0; fi
     i=$((i + 1))
-    if [ $((i % 10)) = 0 ]; then touch -c "$l" || mkdir "$l"; [ -d "$l" ] || mkdir "$l"; fi
+    [ $((i % 10)) = 0 ] || continue
+    if touch -c "$l" && [ -d "$l" ] || mkdir "$l"; then x=0; continue; fi
+    x=$((x + 1))
+    if [ $x -ge 3 ]; then say stale; exit 0; fi
   done
 }
 keep 2>/dev/null </dev/null &

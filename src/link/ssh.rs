@@ -292,11 +292,21 @@ fn name(target: &SshTarget, said: &str) -> Option<String> {
         format!("{destination}{port} does not answer (a host that is off or hung, or a firewall)")
     } else if has("not responding") {
         "it stopped answering".to_owned()
-    } else if has("sudo: ") {
-        format!("root is refused: {}", line("sudo: "))
+    } else if let Some(refusal) = said.lines().find(|line| refuses_root(line)) {
+        format!("root is refused: {}", refusal.trim())
     } else {
         return None;
     })
+}
+
+/// sudo also says what does not keep it from working (`sudo: unable to resolve host …`).
+fn refuses_root(line: &str) -> bool {
+    let refusals =
+        ["a password is required", "a terminal is required", "not found", "must have a tty", "no tty present"];
+    (line.contains("sudo: ") && refusals.iter().any(|refusal| line.contains(refusal)))
+        || ["is not in the sudoers file", "is not allowed to execute", "may not run sudo"]
+            .iter()
+            .any(|r| line.contains(r))
 }
 
 #[cfg(test)]
@@ -317,9 +327,13 @@ mod tests {
             ("ssh: Could not resolve hostname pve1: Name or service not known", "Could not resolve"),
             ("Timeout, server pve1 not responding.", "stopped answering"),
             ("sudo: a password is required", "root is refused"),
+            ("sudo: unable to resolve host a\nbert is not in the sudoers file.", "refused: bert is not in"),
+            ("sh: 1: exec: sudo: not found", "root is refused"),
         ] {
             assert!(name(&target, said).unwrap().contains(expected), "{said}");
         }
-        assert_eq!(name(&target, "Welcome to Debian"), None);
+        for harmless in ["Welcome to Debian", "sudo: unable to resolve host a: Name or service not known"] {
+            assert_eq!(name(&target, harmless), None);
+        }
     }
 }
