@@ -68,11 +68,7 @@ impl Ground {
         let mut found = None;
         if let Some(cluster) = &loaded.cluster {
             let client = client(cluster).map_err(usage)?;
-            let discovered = link::discover(&client).map_err(|e| {
-                let code = if e.fault() == pve::Fault::Request { exit::USAGE } else { exit::UNREACHABLE };
-                let advice = e.what_now().map_or_else(String::new, |advice| format!("\n  = help: {advice}"));
-                (code, format!("error: {e}{advice}"))
-            })?;
+            let discovered = link::discover(&client).map_err(|e| told(&e, cluster))?;
             found = Some(discovered);
             hosts = hosts.with_cluster(client, &state_folder(cluster));
         }
@@ -84,13 +80,27 @@ impl Ground {
 
 /// Faults of what is written are told before a secret is asked for.
 fn client(cluster: &Cluster) -> Result<Client, String> {
-    let folder = cluster.path.parent().unwrap_or(Path::new("")).to_owned();
-    let trust = match &cluster.tls {
+    let trust = trust(cluster)?;
+    Client::new(pve::Config::new(cluster.endpoints.clone(), login(cluster)?, trust)).map_err(|e| e.to_string())
+}
+
+/// Relative paths of a `cluster.yml` begin here.
+pub fn folder(cluster: &Cluster) -> PathBuf {
+    cluster.path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+pub fn trust(cluster: &Cluster) -> Result<Trust, String> {
+    Ok(match &cluster.tls {
         Tls::System => Trust::System,
-        Tls::CaFile(path) => Trust::CaFile(inventory::path_from(path, &folder)),
+        Tls::CaFile(path) => Trust::CaFile(inventory::path_from(path, &folder(cluster))),
         Tls::Fingerprints(pins) => Trust::Pinned(pins.iter().map(|p| p.parse()).collect::<Result<_, _>>()?),
-    };
-    let login = match &cluster.login {
+    })
+}
+
+/// May ask a person for the secret.
+pub fn login(cluster: &Cluster) -> Result<pve::Login, String> {
+    let folder = folder(cluster);
+    Ok(match &cluster.login {
         Login::Password { user, password, second_factor } => pve::Login::Password {
             user: user.clone(),
             password: password.get(&format!("password of {user}"), &folder)?,
@@ -103,8 +113,24 @@ fn client(cluster: &Cluster) -> Result<Client, String> {
         Login::Token { id, secret } => {
             pve::Login::Token { id: id.clone(), secret: secret.get(&format!("secret of {id}"), &folder)? }
         }
+    })
+}
+
+/// An error of the cluster's API with what to do now.
+pub fn told(error: &pve::Error, cluster: &Cluster) -> (u8, String) {
+    let code = if error.fault() == pve::Fault::Request { exit::USAGE } else { exit::UNREACHABLE };
+    let advice = match error {
+        pve::Error::Untrusted { fingerprint, .. } => {
+            let met = fingerprint.as_ref().map_or_else(String::new, |met| format!(" (met: {met})"));
+            Some(format!(
+                "`converge trust -i {}` shows the certificates, how to compare them, and what makes them believed{met}",
+                cluster.path.display()
+            ))
+        }
+        other => other.what_now(),
     };
-    Client::new(pve::Config::new(cluster.endpoints.clone(), login, trust)).map_err(|e| e.to_string())
+    let advice = advice.map_or_else(String::new, |advice| format!("\n  = help: {advice}"));
+    (code, format!("error: {error}{advice}"))
 }
 
 fn code(user: &str, source: Source, folder: PathBuf) -> SecondFactor {

@@ -36,6 +36,7 @@ mod load;
 mod run;
 mod schedule;
 mod schema;
+mod trust;
 mod validate;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -65,6 +66,8 @@ enum Command {
     Hook(hook::Args),
     /// Look for drift at set times, by systemd
     Schedule(schedule::Args),
+    /// Show the certificates of a cluster's endpoints and whether they are believed; write whom to believe
+    Trust(trust::Args),
     /// Documentation of the task kinds, with a working example each
     Explain(explain::Args),
     /// JSON Schema of playbooks, for editors
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Drift(args) => drift::run(&args),
         Command::Hook(args) => hook::run(&args),
         Command::Schedule(args) => schedule::run(&args),
+        Command::Trust(args) => trust::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
         Command::Lab(args) => lab::run(&args),

@@ -6,6 +6,7 @@
 mod address;
 mod build;
 pub mod cluster;
+pub mod edit;
 mod ini;
 mod load;
 mod mask;

@@ -11,7 +11,7 @@ mod words;
 pub use task::TaskEnd;
 
 use super::{Error, Login, Trust, tls};
-pub(super) use send::Core;
+pub(super) use send::{Core, entry};
 use serde_json::Value as Json;
 use std::fmt;
 use std::future::Future;

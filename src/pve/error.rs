@@ -170,9 +170,10 @@ impl Error {
             Self::Login { .. } => {
                 Some("the user needs its realm (root@pam); root's password may differ from node to node".into())
             }
-            Self::Untrusted { fingerprint: Some(fingerprint), .. } => Some(format!(
-                "give the cluster's CA (/etc/pve/pve-root-ca.pem), or pin this certificate after comparing it on the node \
-                 (`pvenode cert info`): {fingerprint}"
+            Self::Untrusted { fingerprint, .. } => Some(format!(
+                "`converge trust` with the same `-i` shows the certificates, how to compare them, and what makes them \
+                 believed{}",
+                fingerprint.as_ref().map_or_else(String::new, |met| format!(" (met: {met})"))
             )),
             Self::Api { status: 595, .. } => {
                 Some("the node that was to answer is off, or cut off from the others".into())

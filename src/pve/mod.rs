@@ -2,7 +2,10 @@
 //!
 //! Knows no playbook and no host: nothing here looks at a node or decides what should be.
 
+mod certificate;
 pub mod client;
+mod contact;
+mod doubt;
 mod encode;
 mod error;
 mod login;
@@ -14,7 +17,10 @@ mod upid;
 pub mod values;
 mod version;
 
+pub use certificate::{Certificate, Name};
 pub use client::{Client, Config, Method, TaskEnd};
+pub use contact::{Presented, meet};
+pub use doubt::{Doubt, doubts_under};
 pub use encode::{form, segment};
 pub use error::{Error, Fault, Retry};
 pub use login::{Login, SecondFactor};

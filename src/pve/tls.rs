@@ -10,7 +10,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ pub enum Trust {
 }
 
 /// SHA-256 over a certificate's DER, written as `pvenode cert info` does: upper-case hex with colons.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
@@ -79,18 +79,7 @@ pub fn config(trust: &Trust) -> Result<(ClientConfig, Met), Error> {
         Trust::Pinned(pins) if pins.is_empty() => return Err(Error::Config("no certificate to trust is given".into())),
         Trust::Pinned(pins) => Judge::Pinned(pins.clone()),
         Trust::System => Judge::Roots(verifier(system_roots()?, &provider)?),
-        Trust::CaFile(path) => {
-            let bad = |why: String| Error::Config(format!("CA file {}: {why}", path.display()));
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
-                let certificate = certificate.map_err(|e| bad(e.to_string()))?;
-                roots.add(certificate).map_err(|e| bad(e.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(bad("holds no certificate".into()));
-            }
-            Judge::Roots(verifier(roots, &provider)?)
-        }
+        Trust::CaFile(path) => Judge::Roots(verifier(file_roots(path)?, &provider)?),
     };
     let verifier = Verifier { judge, provider: provider.clone(), met: met.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -104,7 +93,20 @@ pub fn config(trust: &Trust) -> Result<(ClientConfig, Met), Error> {
     Ok((config, met))
 }
 
-fn system_roots() -> Result<RootCertStore, Error> {
+pub(super) fn file_roots(path: &Path) -> Result<RootCertStore, Error> {
+    let bad = |why: String| Error::Config(format!("CA file {}: {why}", path.display()));
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
+        let certificate = certificate.map_err(|e| bad(e.to_string()))?;
+        roots.add(certificate).map_err(|e| bad(e.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(bad("holds no certificate".into()));
+    }
+    Ok(roots)
+}
+
+pub(super) fn system_roots() -> Result<RootCertStore, Error> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);

@@ -309,7 +309,6 @@ impl Site for LabSite<'_> {
     }
 
     fn fingerprint(&self, node: &str) -> String {
-        let path = format!("/etc/pve/nodes/{node}/pve-ssl.pem");
-        self.read(node, &path).map_or_else(String::new, |pem| tls::fingerprint(&String::from_utf8_lossy(&pem)))
+        tls::presented(|file| self.read(node, &format!("/etc/pve/nodes/{node}/{file}")))
     }
 }

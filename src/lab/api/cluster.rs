@@ -65,6 +65,32 @@ pub fn config_nodes(call: &mut Call) -> Outcome {
     Ok(nodes.iter().enumerate().map(show).collect())
 }
 
+/// What a new node needs to join, with the fingerprint of each node's certificate.
+pub fn join_info(call: &mut Call) -> Outcome {
+    if call.cluster.name.is_empty() {
+        return Err(Fault::die("node is not in a cluster, no join info available!"));
+    }
+    let preferred = call.get("node").unwrap_or(&call.node).to_owned();
+    let nodes = call.site.nodes();
+    if !nodes.iter().any(|node| node.name == preferred) {
+        return Err(Fault::die(format!("unknown node '{preferred}'")));
+    }
+    let show = |(at, node): (usize, &super::site::SiteNode)| {
+        json!({
+            "name": node.name, "nodeid": (at + 1).to_string(), "quorum_votes": "1", "ring0_addr": node.ip,
+            "pve_addr": node.ip, "pve_fp": call.site.fingerprint(&node.name),
+        })
+    };
+    let list: Vec<Value> = nodes.iter().enumerate().map(show).collect();
+    Ok(json!({
+        "config_digest": conf::digest(&call.etc("corosync.conf")), "nodelist": list, "preferred_node": preferred,
+        "totem": {
+            "cluster_name": call.cluster.name, "config_version": nodes.len().to_string(), "ip_version": "ipv4-6",
+            "interface": {"0": {"linknumber": "0"}}, "link_mode": "passive", "secauth": "on", "version": "2",
+        },
+    }))
+}
+
 pub fn next_id(call: &mut Call) -> Outcome {
     let taken = lxc::all(call.site);
     let free = |id: &u32| !taken.iter().any(|guest| guest.vmid == *id);

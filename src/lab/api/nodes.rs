@@ -5,6 +5,9 @@ use super::call::{Call, Outcome};
 use super::cluster::{REPOID, release};
 use super::request::Fault;
 use crate::lab::world::Flavour;
+use crate::pve::{Certificate, Name};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;
@@ -140,11 +143,27 @@ pub fn packages(call: &mut Call) -> Outcome {
     Ok(call.site.packages(&node).into_iter().map(show).collect())
 }
 
+/// The cluster's authority and what the node has: a `pveproxy-ssl.pem` only where somebody put one.
 pub fn certificates(call: &mut Call) -> Outcome {
-    let node = call.node.clone();
-    Ok(
-        json!([{ "filename": "pve-ssl.pem", "fingerprint": call.site.fingerprint(&node), "subject": format!("/CN={node}") }]),
-    )
+    let mut out = Vec::new();
+    for path in ["pve-root-ca.pem", "local/pve-ssl.pem", "local/pveproxy-ssl.pem"] {
+        let path = path.replace("local", &format!("nodes/{}", call.node));
+        out.extend(certificate(&path, &call.etc(&path)));
+    }
+    Ok(Value::Array(out))
+}
+
+/// PVE leaves out a file that it cannot read.
+fn certificate(path: &str, pem: &str) -> Option<Value> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let read = Certificate::read(&der).ok()?;
+    let oneline = |name: &Name| name.0.iter().map(|(kind, value)| format!("/{kind}={value}")).collect::<String>();
+    Some(json!({
+        "filename": path.rsplit('/').next(), "fingerprint": read.fingerprint.to_string(), "pem": pem.trim_end(),
+        "subject": oneline(&read.subject), "issuer": oneline(&read.issuer),
+        "notbefore": read.not_before_s, "notafter": read.not_after_s,
+        "san": read.names, "public-key-type": read.key.0, "public-key-bits": read.key.1,
+    }))
 }
 
 pub fn no_virtual_machines(_: &mut Call) -> Outcome {

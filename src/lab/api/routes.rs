@@ -22,6 +22,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("PUT /cluster/options", cluster::set_options),
     ("GET /cluster/tasks", tasks::of_cluster),
     ("GET /cluster/config/nodes", cluster::config_nodes),
+    ("GET /cluster/config/join", cluster::join_info),
     ("GET /cluster/ha", ha::index),
     ("GET /cluster/ha/resources", ha::resources::list),
     ("POST /cluster/ha/resources", ha::resources::create),

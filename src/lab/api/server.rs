@@ -115,8 +115,8 @@ pub fn serve(lab: Lab, bind: SocketAddr) -> Result<Server, ServeError> {
         let listener = std::net::TcpListener::bind(SocketAddr::new(bind.ip(), port))?;
         listener.set_nonblocking(true)?;
         urls.insert(name.clone(), url(bind.ip(), listener.local_addr()?.port()));
-        let pem = std::fs::read_to_string(lab.files().pve().join("nodes").join(name).join("pve-ssl.pem"))?;
-        fingerprints.insert(name.clone(), tls::fingerprint(&pem));
+        let folder = lab.files().pve().join("nodes").join(name);
+        fingerprints.insert(name.clone(), tls::presented(|file| std::fs::read(folder.join(file)).ok()));
         let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls::server_config(lab.files(), name)?));
         listeners.push((name.clone(), listener, tls));
     }

@@ -2,15 +2,18 @@
 //! Keys are readable by the owner of the lab directory alone.
 
 use crate::lab::files::Files;
+use crate::pve::Fingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest, Sha256};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// A node's certificate of ACME or of a company, which pveproxy prefers.
+const OWN: &str = "pveproxy-ssl.pem";
 
 /// Certificates of a lab, as PEM.
 pub struct Pki {
@@ -75,14 +78,21 @@ pub fn ensure(files: &Files, nodes: &[(String, String)]) -> io::Result<Pki> {
     Ok(Pki { ca_pem: std::fs::read_to_string(&ca_file)? })
 }
 
+/// The certificate that a node presents, out of the way to its files.
+pub fn presented(read: impl Fn(&str) -> Option<Vec<u8>>) -> String {
+    let pem = read(OWN).or_else(|| read("pve-ssl.pem")).unwrap_or_default();
+    fingerprint(&String::from_utf8_lossy(&pem))
+}
+
 /// TLS for one node's port. HTTP/1.1 only, as pveproxy.
 pub fn server_config(files: &Files, node: &str) -> io::Result<rustls::ServerConfig> {
     let dir = files.pve().join("nodes").join(node);
-    let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(dir.join("pve-ssl.pem"))
+    let name = if dir.join(OWN).exists() { "pveproxy-ssl" } else { "pve-ssl" };
+    let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(dir.join(format!("{name}.pem")))
         .map_err(other)?
         .collect::<Result<_, _>>()
         .map_err(other)?;
-    let key = PrivateKeyDer::from_pem_file(dir.join("pve-ssl.key")).map_err(other)?;
+    let key = PrivateKeyDer::from_pem_file(dir.join(format!("{name}.key"))).map_err(other)?;
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.map_err(other)?.with_no_client_auth().with_single_cert(chain, key).map_err(other)?;
@@ -91,8 +101,7 @@ pub fn server_config(files: &Files, node: &str) -> io::Result<rustls::ServerConf
 }
 
 /// SHA-256 over the first certificate of a PEM text, upper case with colons; empty when it is none.
-pub fn fingerprint(pem: &str) -> String {
-    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return String::new() };
-    let bytes: Vec<String> = Sha256::digest(&der).iter().map(|byte| format!("{byte:02X}")).collect();
-    bytes.join(":")
+fn fingerprint(pem: &str) -> String {
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_or_else(|_| String::new(), |der| Fingerprint::of(&der).to_string())
 }

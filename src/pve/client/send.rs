@@ -346,7 +346,7 @@ fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> Option<String
 }
 
 /// `https://host:port` of what a person wrote.
-fn entry(text: &str) -> Result<String, Error> {
+pub fn entry(text: &str) -> Result<String, Error> {
     let bad = |why: &str| Error::Config(format!("entry point `{text}`: {why}"));
     let rest = match text.trim().split_once("://") {
         None => text.trim(),

@@ -32,6 +32,18 @@ fn a_client_that_trusts_the_labs_authority_logs_in_and_asks() {
         let nodes: serde_json::Value = nodes.json().await.expect("JSON");
         assert_eq!(nodes["data"][1]["ssl_fingerprint"].as_str(), server.fingerprints.get("pve2").map(String::as_str));
 
+        let told =
+            http.get(url("pve1", "/cluster/config/join")).header("cookie", &cookie).send().await.expect("an answer");
+        let told: serde_json::Value = told.json().await.expect("JSON");
+        assert_eq!(told["data"]["nodelist"][1]["pve_fp"], nodes["data"][1]["ssl_fingerprint"]);
+        assert_eq!(told["data"]["preferred_node"], "pve1");
+        let info = http.get(url("pve1", "/nodes/pve2/certificates/info")).header("cookie", &cookie);
+        let info: serde_json::Value = info.send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(info["data"][0]["filename"], "pve-root-ca.pem");
+        assert_eq!(info["data"][0]["pem"].as_str(), Some(server.ca_pem.trim_end()));
+        assert_eq!(info["data"][1]["fingerprint"], nodes["data"][1]["ssl_fingerprint"]);
+        assert_eq!((&info["data"][1]["subject"], info["data"].as_array().map(Vec::len)), (&"/CN=pve2".into(), Some(2)));
+
         // PVE 8 says why in the reason phrase alone.
         let asked = http.get(url("pve1", "/storage/nosuch")).header("cookie", &cookie).send().await.expect("an answer");
         assert_eq!(asked.status().as_u16(), 500);
