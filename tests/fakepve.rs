@@ -340,3 +340,37 @@ fn a_second_factor_is_asked_for() {
     assert_ne!(exit, 0);
     assert!(results[0].summary.contains("second factor"), "{}", results[0].summary);
 }
+
+/// The fake names the same made-up fingerprint for every node, which none of them shows, and has no authority: a cluster
+/// behind a proxy looks like that.
+#[test]
+fn its_certificate_is_pinned_when_it_is_expected_and_not_on_its_own_word() {
+    let Some(mut fake) = Fake::start() else { return };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("cluster.yml");
+    let text = format!("endpoints: ['127.0.0.1:{}']\nlogin: {{ password: {{ env: SECRET }} }}\n", fake.port);
+    std::fs::write(&file, &text).expect("written");
+    let trust = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
+        command.arg("trust").arg("-i").arg(&file).args(words).env("SECRET", "secret").stdin(Stdio::null());
+        let output = command.output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), told)
+    };
+    let (code, json, told) = trust(&["-o", "json"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert_eq!(fake.requests(), "[]", "a handshake is no request");
+    let json: Json = serde_json::from_str(&json).expect("JSON");
+    let met = json["endpoints"][0]["fingerprint"].as_str().expect("a fingerprint");
+
+    let (code, _, told) = trust(&["--write", "ca", "--expect", met]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("pve-root-ca.pem") && told.contains("nothing is written"), "{told}");
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), text);
+
+    let (code, _, told) = trust(&["--write", "pins", "--expect", met]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("for none of its nodes"), "{told}");
+    assert!(std::fs::read_to_string(&file).expect("there").contains(met));
+    assert_eq!(trust(&[]).0, Some(0));
+}
