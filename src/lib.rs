@@ -23,5 +23,6 @@ pub mod report;
 pub mod schedule;
 pub mod tasks;
 pub mod template;
+pub mod visible;
 pub mod wire;
 pub mod yaml;

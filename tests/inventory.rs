@@ -98,3 +98,30 @@ fn sort(json: Json) -> Json {
         other => other,
     }
 }
+
+/// The real binary: what it says and how it ends.
+fn converge(dir: &Path, words: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_converge")).args(words).current_dir(dir).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_run_over_no_host_is_never_in_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("hosts"), "[here]\nlocalhost ansible_connection=local\n[empty]\n").unwrap();
+    let play = |hosts: &str| format!("- hosts: {hosts}\n  tasks: [{{ stat: {{ path: / }} }}]\n");
+    std::fs::write(dir.path().join("empty.yml"), play("empty")).unwrap();
+    std::fs::write(dir.path().join("both.yml"), play("empty") + &play("here")).unwrap();
+    for command in [&["check"][..], &["apply"], &["drift", "--out", "out"]] {
+        let (code, said) = converge(dir.path(), &[command, &["empty.yml", "-i", "hosts"]].concat());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("no host matches `empty`; nothing was looked at"), "{said}");
+    }
+    let (code, said) = converge(dir.path(), &["check", "both.yml", "-i", "hosts"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("no host matches `empty`"), "{said}");
+    let (code, said) = converge(dir.path(), &["check", "both.yml", "-i", "hosts", "--limit", "empty"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--limit `empty` leaves no host of `empty`, `here`"), "{said}");
+}

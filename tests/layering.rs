@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("yaml", &["diagnostic"]),
     ("template", &[]),
     ("event", &[]),
+    ("visible", &[]),
     ("exit", &["event"]),
     ("host", &[]),
     ("drbd", &[]),
@@ -22,8 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("agent", &["engine", "event", "host", "tasks", "wire"]),
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
     ("inventory", &["yaml", "diagnostic", "template", "pve"]),
-    ("report", &["event", "exit", "diagnostic"]),
-    ("drift", &["event", "exit", "host", "inventory", "mail", "pve", "yaml", "diagnostic"]),
+    ("report", &["event", "exit", "diagnostic", "visible"]),
+    ("drift", &["event", "exit", "host", "inventory", "mail", "pve", "visible", "yaml", "diagnostic"]),
     ("lab", &["hook", "host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),
     ("link", &["wire", "event", "host", "agent", "lab", "pve", "inventory", "tasks", "diagnostic", "template", "yaml"]),
 ];

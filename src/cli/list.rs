@@ -27,6 +27,35 @@ pub fn some_task_is_chosen(playbooks: &[Playbook], options: &fleet::Options) -> 
     Err(format!("--tags and --skip-tags leave no task to run; nothing was looked at\n  = help: {help}"))
 }
 
+/// A run over no hosts looks at nothing, either. That some of several plays have none is the run's to say.
+pub fn some_host_is_chosen(playbooks: &[Playbook], inventory: &Inventory, limit: Option<&str>) -> Result<(), String> {
+    let plays: Vec<&Play> = playbooks.iter().flat_map(|p| &p.plays).collect();
+    let within = limit.and_then(|limit| select(inventory, &[limit]).ok());
+    let mut before_limit = false;
+    for play in &plays {
+        let hosts = hosts_of(inventory, play);
+        before_limit |= !hosts.is_empty();
+        if hosts.iter().any(|host| within.as_ref().is_none_or(|within| within.contains(host))) {
+            return Ok(());
+        }
+    }
+    let patterns: BTreeSet<&str> = plays.iter().flat_map(|p| &p.hosts).map(|(pattern, _)| pattern.as_str()).collect();
+    let patterns: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
+    let (why, help) = match limit.filter(|_| before_limit) {
+        Some(limit) => (format!("--limit `{limit}` leaves no host of {}", patterns.join(", ")), ""),
+        None => (
+            format!("no host matches {}", patterns.join(", ")),
+            "\n  = help: `--list-hosts` shows what is there; a login sees only the containers for which it has VM.Audit",
+        ),
+    };
+    Err(format!("{why}; nothing was looked at{help}"))
+}
+
+fn hosts_of(inventory: &Inventory, play: &Play) -> Vec<String> {
+    let patterns: Vec<&str> = play.hosts.iter().map(|(pattern, _)| pattern.as_str()).collect();
+    select(inventory, &patterns).unwrap_or_default()
+}
+
 #[derive(Default)]
 struct Found<'p> {
     tags: BTreeSet<&'p str>,
@@ -68,8 +97,7 @@ pub fn list(args: &Args, playbooks: &[Playbook], inventory: &Inventory, options:
     for play in playbooks.iter().flat_map(|p| &p.plays) {
         out!("{}", play.name);
         if args.list_hosts {
-            let patterns: Vec<&str> = play.hosts.iter().map(|(p, _)| p.as_str()).collect();
-            for host in select(inventory, &patterns).unwrap_or_default() {
+            for host in hosts_of(inventory, play) {
                 out!("  {host}");
             }
         }

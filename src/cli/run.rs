@@ -166,6 +166,7 @@ pub(super) fn drive(args: &Args, mode: Mode, trace: bool, reporter: &mut dyn Rep
         return Err(usage(format!("--start-at-task: no task is named `{name}`")));
     }
     list::some_task_is_chosen(&playbooks, &options).map_err(usage)?;
+    list::some_host_is_chosen(&playbooks, &inventory, args.limit.as_deref()).map_err(usage)?;
     let lock = match mode {
         Mode::Check => None,
         Mode::Apply => lock(args, connect.as_ref()).map_err(|why| (exit::FAILED, format!("error: {why}")))?,

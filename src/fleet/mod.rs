@@ -183,6 +183,14 @@ impl<'a> Fleet<'a> {
             self.hosts.state(host).ended = false;
         }
         let alive: Vec<String> = chosen.iter().filter(|h| !self.hosts.is_out(h)).cloned().collect();
+        if all.is_empty() {
+            let patterns: Vec<&str> = play.hosts.iter().map(|(pattern, _)| pattern.as_str()).collect();
+            self.note(format!(
+                "play `{}`: no host matches `{}`; nothing was looked at",
+                play.name,
+                patterns.join(", ")
+            ));
+        }
         if chosen.is_empty() {
             return true;
         }

@@ -1,5 +1,6 @@
 //! The line at the bottom of a terminal while a run works: which task, on which hosts, how far.
 
+use crate::visible::visible;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl Progress {
             let share = fraction.map_or_else(String::new, |f| format!(" {}", bar(f)));
             line.push_str(&format!(" · {host}:{share} {message}"));
         }
-        self.bar.set_message(line);
+        self.bar.set_message(visible(&line).into_owned());
     }
 
     /// Prints above the progress line without tearing it.

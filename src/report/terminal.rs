@@ -2,6 +2,7 @@
 
 use super::progress::Progress;
 use crate::event::{Event, Mode, Outcome, Reporter, TaskResult, Totals};
+use crate::visible::visible;
 use anstyle::{AnsiColor, Style as Paint};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -256,6 +257,21 @@ impl<W: Write> Terminal<W> {
     }
 }
 
+/// Nothing in it can move the cursor or paint: what a host says must not look like what this program says.
+fn legible(result: &TaskResult) -> TaskResult {
+    let shown = |text: &String| visible(text).into_owned();
+    TaskResult {
+        task: shown(&result.task),
+        host: shown(&result.host),
+        item: result.item.as_ref().map(shown),
+        summary: shown(&result.summary),
+        diff: shown(&result.diff),
+        provisional_reason: result.provisional_reason.as_ref().map(shown),
+        warnings: result.warnings.iter().map(shown).collect(),
+        ..result.clone()
+    }
+}
+
 impl<W: Write> Reporter for Terminal<W> {
     fn event(&mut self, event: &Event) {
         match event {
@@ -265,8 +281,8 @@ impl<W: Write> Reporter for Terminal<W> {
             }
             Event::PlayStarted { play, hosts } => {
                 self.flush();
-                let title = self.paint(Paint::new().bold(), play);
-                let hosts = self.paint(Paint::new().dimmed(), &hosts.join(" "));
+                let title = self.paint(Paint::new().bold(), &visible(play));
+                let hosts = self.paint(Paint::new().dimmed(), &visible(&hosts.join(" ")));
                 self.print(&format!("\n{title}  {hosts}\n"));
             }
             Event::TaskStarted { task, handler, .. } => {
@@ -281,6 +297,7 @@ impl<W: Write> Reporter for Terminal<W> {
                 }
             }
             Event::Result(result) => {
+                let result = &legible(result);
                 if let Some(progress) = &mut self.progress {
                     progress.done(&result.host);
                 }
@@ -299,7 +316,7 @@ impl<W: Write> Reporter for Terminal<W> {
             Event::Note { message } => {
                 self.flush();
                 let note = self.paint(Paint::new().dimmed(), "note");
-                self.print(&format!("  {note}      {message}\n"));
+                self.print(&format!("  {note}      {}\n", visible(message)));
             }
             Event::RunEnded { totals, exit, took_ms, .. } => {
                 self.flush();

@@ -29,3 +29,21 @@ fn a_recorded_run_looks_as_kept() {
         assert_eq!(shown, expected, "{kept}");
     }
 }
+
+#[test]
+fn what_a_host_says_cannot_paint_or_move_the_cursor() {
+    let result = serde_json::json!({
+        "play": "p", "task": "t\u{1b}[2K", "kind": "command", "host": "h\u{1b}[1A", "item": "\r1", "outcome": "failed",
+        "summary": "it said: \u{1b}]0;title\u{7}", "diff": "+\u{9b}31m", "provisional": true,
+        "provisional_reason": "\u{8}", "warnings": ["\u{202e}"], "took_ms": 1, "place": "p.yml:1"
+    });
+    let mut shown = Vec::new();
+    let mut terminal = Terminal::new(&mut shown, Style { diff: true, verbose: true, ..Style::default() });
+    terminal.event(&Event::Result(serde_json::from_value(result).expect("a result")));
+    terminal.event(&Event::Note { message: "\u{1b}c".into() });
+    drop(terminal);
+    let shown = String::from_utf8(shown).expect("text");
+    let raw: Vec<char> = shown.chars().filter(|c| c.is_control() && *c != '\n').collect();
+    assert!(raw.is_empty() && !shown.contains('\u{202e}'), "{raw:?} in {shown}");
+    assert!(shown.contains("t␛[2K [␍1]") && shown.contains("it said: ␛]0;title␇"), "{shown}");
+}

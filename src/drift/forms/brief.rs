@@ -5,6 +5,7 @@
 use super::words;
 use crate::drift::{Finding, MarkKind, Report, Standing, Time, TraceSource};
 use crate::event::Outcome;
+use crate::visible::visible;
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use std::fmt::Write as _;
@@ -34,13 +35,13 @@ pub fn brief(report: &Report, look: &Look) -> String {
         );
     }
     for note in &report.notes {
-        let _ = writeln!(text, "  {}      {note}", look.paint(Style::new().dimmed(), "note"));
+        let _ = writeln!(text, "  {}      {}", look.paint(Style::new().dimmed(), "note"), visible(note));
     }
     for message in &report.undelivered {
         let tries = words::count(message.tries as usize, "try");
         let since = look.time(message.since);
         let word = look.paint(AnsiColor::Yellow.on_default().bold(), "not told");
-        let why = &message.error;
+        let why = visible(&message.error);
         let _ = writeln!(text, "  {word}  {}: a message waits since {since}, {tries}: {why}", message.channel);
     }
     let (state, sentence) = words::verdict(report);
@@ -94,7 +95,8 @@ impl Look {
             task if task == finding.object || finding.object.is_empty() => task.to_owned(),
             task => format!("{task}: {}", finding.object),
         };
-        let host = self.paint(Style::new().bold(), &finding.host);
+        let host = self.paint(Style::new().bold(), &visible(&finding.host));
+        let title = visible(&title);
         let _ = writeln!(text, "  {}{doubt}{pad}{host}  {title}", self.paint(paint.bold(), word));
         if finding.is_open() {
             self.wrapped(text, Style::new(), &finding.summary);
@@ -135,7 +137,7 @@ impl Look {
 
     fn wrapped(&self, text: &mut String, style: Style, words: &str) {
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(INDENT.len()).max(40));
-        for line in words.lines() {
+        for line in visible(words).lines() {
             let lines = match self.width {
                 None => vec![line.into()],
                 Some(_) => {

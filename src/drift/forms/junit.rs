@@ -3,10 +3,11 @@
 //! What is muted never fails a case, and nothing that could not be told passes one.
 
 use super::matching;
-use super::text::{Cut, Limits, short, visible};
+use super::text::{Cut, Limits, short};
 use super::words;
 use crate::drift::{Finding, Mark, MarkKind, Report, Standing};
 use crate::event::{Outcome, TaskResult};
+use crate::visible::visible;
 use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite};
 use std::collections::HashMap;
 use std::time::Duration;

@@ -3,10 +3,11 @@
 //! No diff, summary or error text goes in: a scrape is read by many. The number of series is bounded.
 
 use super::matching::is_bad;
-use super::text::{short, visible};
+use super::text::short;
 use super::words;
 use crate::drift::{Finding, MarkKind, Report, Standing};
 use crate::event::Outcome;
+use crate::visible::visible;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Display, Write as _};
 

@@ -1,9 +1,8 @@
-//! Text of strangers made fit to be shown: what cannot be seen becomes visible, what is too long is cut and says so.
+//! Text of strangers made fit to be shown: what is too long is cut and says so. What hides is [`crate::visible`]'s.
 //!
 //! It escapes nothing; each form does that in its own way afterwards.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 /// How much of one diff a form shows. The whole stands in `report.json`.
 #[derive(Debug, Clone, Copy)]
@@ -17,36 +16,6 @@ pub struct Limits {
 
 impl Limits {
     pub const DIFF: Self = Self { lines: 500, line: 2000, bytes: 64 * 1024 };
-}
-
-/// Control characters and those that are invisible or turn the direction of what follows: a file could use them to
-/// show a reader another text than the machine sees.
-fn is_hidden(c: char) -> bool {
-    match c {
-        '\n' | '\t' | ' '..='~' => false,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => true,
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
-        c => c.is_control() || u32::from(c) & 0xfffe == 0xfffe,
-    }
-}
-
-/// The same text with a sign in place of each hidden character: `␛` for ESC, `⟨U+202E⟩` for what has no sign.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\0'..='\u{1f}' if is_hidden(c) => shown.extend(char::from_u32(0x2400 + u32::from(c))),
-            '\u{7f}' => shown.push('\u{2421}'),
-            c if is_hidden(c) => {
-                let _ = write!(shown, "⟨U+{:04X}⟩", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    Cow::Owned(shown)
 }
 
 /// At most `max` characters, with `…` where something was cut.
@@ -97,16 +66,6 @@ impl<'a> Cut<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_hides_is_shown() {
-        assert_eq!(visible("a\tb\nc é 漢 ✓"), "a\tb\nc é 漢 ✓");
-        assert_eq!(visible("\0\u{1b}[31m\r\u{7f}"), "␀␛[31m␍␡");
-        assert_eq!(
-            visible("\u{85}\u{202e}exe.\u{2066}\u{feff}\u{ffff}"),
-            "⟨U+0085⟩⟨U+202E⟩exe.⟨U+2066⟩⟨U+FEFF⟩⟨U+FFFF⟩"
-        );
-    }
 
     #[test]
     fn what_is_cut_is_said() {

@@ -2,7 +2,7 @@
 //!
 //! Nothing else writes a stranger's text into the page.
 
-use crate::drift::forms::text::visible;
+use crate::visible::visible;
 
 fn push(out: &mut String, text: &str, quotes: bool) {
     let text = visible(text);
