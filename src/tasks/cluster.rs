@@ -178,17 +178,36 @@ pub fn nodes(host: &dyn Probe) -> Result<Members, LookError> {
     Ok(Members { nodes, without_quorum })
 }
 
-/// Lists leave out what an account may not see, so that "not there" may mean "not shown". The privilege that is
-/// missing, if it is, in words.
-pub fn missing_right(host: &dyn Probe, path: &str, privilege: &str) -> Result<Option<String>, LookError> {
-    let rights = host.api(&ApiGet::new("/access/permissions"))?;
+/// Why a guest that the list does not show may be there all the same: the list leaves out what an account may not see,
+/// and that is decided by `VM.Audit` alone.
+pub fn hidden_guest(host: &dyn Probe, vmid: &str) -> Result<Option<String>, LookError> {
+    missing_right(host, &format!("/vms/{vmid}"), &["VM.Audit"])
+}
+
+/// The same of a storage's definition.
+pub fn hidden_storage(host: &dyn Probe, storage: &str) -> Result<Option<String>, LookError> {
+    missing_right(host, &format!("/storage/{storage}"), &["Datastore.Audit", "Datastore.AllocateSpace"])
+}
+
+/// The same of tasks that others started on a node.
+pub fn hidden_tasks(host: &dyn Probe, node: &str) -> Result<Option<String>, LookError> {
+    missing_right(host, &format!("/nodes/{node}"), &["Sys.Audit"])
+}
+
+/// That the account holds none of these privileges on a path, if it does not, in words.
+pub fn missing_right(host: &dyn Probe, path: &str, any_of: &[&str]) -> Result<Option<String>, LookError> {
+    // Of this one path: the list of all paths leaves out those where a closer entry takes every right away.
+    let rights = host.api(&ApiGet::new("/access/permissions").param("path", path))?;
     let granted = |path: &str, inherited: bool| {
-        let value = rights.get(path).and_then(|privileges| privileges.get(privilege));
-        // 0: held here, not below.
-        value.is_some_and(|propagates| !inherited || values::truthy(Some(propagates)))
+        let privileges = rights.get(path);
+        any_of.iter().any(|privilege| {
+            let value = privileges.and_then(|held| held.get(privilege)).filter(|value| !value.is_null());
+            // 0: held here, not below.
+            value.is_some_and(|propagates| !inherited || values::truthy(Some(propagates)))
+        })
     };
     let above = std::path::Path::new(path).ancestors().skip(1).any(|dir| granted(&dir.to_string_lossy(), true));
-    Ok((!granted(path, false) && !above).then(|| format!("the account lacks {privilege} on {path}")))
+    Ok((!granted(path, false) && !above).then(|| format!("the account lacks {} on {path}", any_of.join(" or "))))
 }
 
 /// How this cluster holds HA resources to nodes.

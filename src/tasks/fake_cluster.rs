@@ -21,7 +21,15 @@ impl Api {
     /// Three nodes, all online, and an account that may do everything.
     pub fn three_nodes() -> Self {
         let node = |name: &str| json!({"node": name, "status": "online", "type": "node"});
-        let all = ["Sys.Audit", "Sys.Console", "Datastore.Allocate", "VM.Allocate", "VM.Audit", "Sys.Modify"];
+        let all = [
+            "Sys.Audit",
+            "Sys.Console",
+            "Datastore.Audit",
+            "Datastore.Allocate",
+            "VM.Allocate",
+            "VM.Audit",
+            "Sys.Modify",
+        ];
         let rights: serde_json::Map<String, Json> = all.iter().map(|r| ((*r).to_owned(), json!(1))).collect();
         Self { user: Some("root@pam".into()), ..Self::default() }
             .on("/nodes", json!([node("pve1"), node("pve2"), node("pve3")]))
@@ -45,6 +53,18 @@ impl Api {
     }
 }
 
+/// As Proxmox answers of one path: the nearest entry decides, and what is not handed down ends where it is held.
+fn of_one_path(all: &Json, path: &str) -> Json {
+    for dir in Path::new(path).ancestors() {
+        let Some(held) = all.get(&*dir.to_string_lossy()).and_then(Json::as_object) else { continue };
+        let here = dir == Path::new(path);
+        let held: serde_json::Map<String, Json> =
+            held.iter().filter(|(_, down)| here || **down == json!(1)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        return json!({ path: held });
+    }
+    json!({ path: {} })
+}
+
 impl Probe for Api {
     fn name(&self) -> &str {
         CLUSTER
@@ -64,6 +84,10 @@ impl Probe for Api {
     fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
         let missing =
             || Err(LookError::cannot_tell(format!("GET {} {:?}", get.path, get.params), "no answer scripted"));
+        if let (None, "/access/permissions", Some(path)) = (self.answers.get(get), &*get.path, get.params.get("path")) {
+            let all = self.answers.get(&ApiGet::new(get.path.as_str())).cloned().unwrap_or_else(missing)?;
+            return Ok(of_one_path(&all, path));
+        }
         self.answers.get(get).cloned().unwrap_or_else(missing)
     }
     fn api_user(&self) -> Option<String> {

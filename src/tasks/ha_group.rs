@@ -8,7 +8,7 @@ mod rules;
 use super::args::OneOrMany;
 use super::cluster::{self, Placement, Row, field};
 use super::pve_storage::Presence;
-use super::{ArgFault, Observation, Task, Touches, Trail, Verdict};
+use super::{ArgFault, Decision, Observation, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -61,9 +61,15 @@ impl HaGroup {
     }
 
     fn judge(&self, found: &Found) -> Verdict {
-        if let Some(why) = &found.missing_right {
-            return Verdict::blocked(format!("cannot tell what HA holds: {why}"));
+        let verdict = self.differs(found);
+        match (&verdict.decision, &found.missing_right) {
+            // The lists are whole or refused, so that who may not write can still be told what is in order.
+            (Decision::Drift(change), Some(why)) => Verdict::blocked(format!("cannot {}: {why}", change.summary)),
+            _ => verdict,
         }
+    }
+
+    fn differs(&self, found: &Found) -> Verdict {
         let nodes = match self.wanted_nodes() {
             Ok(nodes) => nodes,
             Err(why) => return Verdict::blocked(why),
@@ -167,7 +173,7 @@ impl Task for HaGroup {
             placement: cluster::placement(host)?,
             resources: cluster::rows(host, &cluster::ha_resources())?,
             nodes: cluster::nodes(host)?,
-            missing_right: cluster::missing_right(host, "/", "Sys.Console")?,
+            missing_right: cluster::missing_right(host, "/", &["Sys.Console"])?,
         }))
     }
 

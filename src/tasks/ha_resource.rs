@@ -70,6 +70,8 @@ pub struct Found {
     guests: Vec<Row>,
     nodes: cluster::Members,
     placement: Placement,
+    /// Where no such guest is shown: why there may be one all the same.
+    hidden_guest: Option<String>,
     missing_right: Option<String>,
 }
 
@@ -146,10 +148,8 @@ impl HaResource {
 
     fn remove(&self, found: &Found, row: Option<&Row>) -> Verdict {
         let Some(row) = row else {
-            return match &found.missing_right {
-                Some(why) => Verdict::blocked(format!("cannot tell whether {} is an HA resource: {why}", self.sid)),
-                None => Verdict::ok(format!("{} is no HA resource", self.sid)),
-            };
+            // Who may not see HA is refused the list, which is never shortened.
+            return Verdict::ok(format!("{} is no HA resource", self.sid));
         };
         let step = Step::api::<String, String>(Method::Delete, self.place(), []);
         let step = cluster::will_answer(
@@ -166,9 +166,12 @@ impl HaResource {
 
     fn create(&self, found: &Found) -> Verdict {
         if let Some(why) = &found.missing_right {
-            return Verdict::blocked(format!("cannot tell whether {} is an HA resource: {why}", self.sid));
+            return Verdict::blocked(format!("{} is no HA resource, and cannot be made one: {why}", self.sid));
         }
         if cluster::find(&found.guests, "vmid", self.vmid()).is_none() {
+            if let Some(why) = &found.hidden_guest {
+                return Verdict::blocked(format!("cannot tell whether there is a guest {}: {why}", self.vmid()));
+            }
             return Verdict::blocked(format!("there is no guest {} in the cluster: create it first", self.vmid()));
         }
         let stated = self.stated(found);
@@ -338,13 +341,19 @@ impl Task for HaResource {
         if !cluster::is_cluster(host) {
             return Ok(cluster::Seen::Node(()));
         }
+        let guests = cluster::rows(host, &cluster::guests())?;
+        let hidden_guest = match cluster::find(&guests, "vmid", self.vmid()) {
+            Some(_) => None,
+            None => cluster::hidden_guest(host, self.vmid())?,
+        };
         Ok(cluster::Seen::Cluster(Found {
             resources: cluster::rows(host, &cluster::ha_resources())?,
             status: cluster::rows(host, &cluster::ha_status())?,
-            guests: cluster::rows(host, &cluster::guests())?,
+            guests,
+            hidden_guest,
             nodes: cluster::nodes(host)?,
             placement: cluster::placement(host)?,
-            missing_right: cluster::missing_right(host, "/", "Sys.Console")?,
+            missing_right: cluster::missing_right(host, "/", &["Sys.Console"])?,
         }))
     }
 

@@ -65,6 +65,8 @@ pub struct Found {
     path: Option<String>,
     /// Node and configuration of the container.
     guest: Option<(String, Row)>,
+    /// Where it is not shown: why it may be there all the same.
+    hidden_guest: Option<String>,
     api_user: Option<String>,
 }
 
@@ -158,7 +160,10 @@ impl Hookscript {
             return Verdict::ok(format!("{everywhere}; container {} is not made to use it", self.vmid));
         }
         let Some((node, config)) = &found.guest else {
-            return Verdict::blocked(format!("there is no container {}: create it first", self.vmid));
+            return Verdict::blocked(match &found.hidden_guest {
+                Some(why) => format!("cannot tell whether container {} exists: {why}", self.vmid),
+                None => format!("there is no container {}: create it first", self.vmid),
+            });
         };
         let now = field(config, "hookscript");
         let unfit: Vec<String> = targets
@@ -203,8 +208,12 @@ impl Hookscript {
         let storages = cluster::rows(host, &cluster::storages())?;
         let path = cluster::find(&storages, "storage", &self.storage).map(|row| field(row, "path"));
         let guests = cluster::rows(host, &cluster::guests())?;
+        let mut hidden_guest = None;
         let guest = match cluster::find(&guests, "vmid", &self.vmid.to_string()) {
-            None => None,
+            None => {
+                hidden_guest = cluster::hidden_guest(host, &self.vmid.to_string())?;
+                None
+            }
             Some(row) => {
                 let node = field(row, "node");
                 let get = ApiGet::new(format!("/nodes/{node}/lxc/{}/config", self.vmid));
@@ -214,7 +223,7 @@ impl Hookscript {
             }
         };
         let path = path.filter(|p| !p.is_empty());
-        Ok(Found { nodes: cluster::nodes(host)?, path, guest, api_user: host.api_user() })
+        Ok(Found { nodes: cluster::nodes(host)?, path, guest, hidden_guest, api_user: host.api_user() })
     }
 }
 

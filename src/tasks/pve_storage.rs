@@ -108,6 +108,9 @@ impl Kind {
 pub struct Found {
     storages: Vec<Row>,
     nodes: cluster::Members,
+    /// Where it is not listed: why it may be there all the same.
+    hidden: Option<String>,
+    /// Where there is none: why the account cannot make it.
     missing_right: Option<String>,
     /// A row for each storage on each node.
     #[serde(default)]
@@ -156,7 +159,7 @@ impl PveStorage {
             return Verdict::blocked(format!("no node of the cluster is named {}", unknown.join(", ")));
         }
         match (cluster::find(&found.storages, "storage", name), self.state) {
-            (None, Presence::Absent) => match &found.missing_right {
+            (None, Presence::Absent) => match &found.hidden {
                 Some(why) => Verdict::blocked(format!("cannot tell whether storage {name} exists: {why}")),
                 None => Verdict::ok(format!("there is no storage {name}")),
             },
@@ -187,8 +190,11 @@ impl PveStorage {
     }
 
     fn create(&self, found: &Found) -> Verdict {
-        if let Some(why) = &found.missing_right {
+        if let Some(why) = &found.hidden {
             return Verdict::blocked(format!("cannot tell whether storage {} exists: {why}", self.storage));
+        }
+        if let Some(why) = &found.missing_right {
+            return Verdict::blocked(format!("there is no storage {}, and it cannot be defined: {why}", self.storage));
         }
         let Some(kind) = self.kind else {
             return Verdict::blocked(format!("there is no storage {}; say its `type` to make it", self.storage));
@@ -356,12 +362,14 @@ impl Task for PveStorage {
         if !cluster::is_cluster(host) {
             return Ok(cluster::Seen::Node(()));
         }
-        Ok(cluster::Seen::Cluster(Found {
-            storages: cluster::rows(host, &cluster::storages())?,
-            nodes: cluster::nodes(host)?,
-            missing_right: cluster::missing_right(host, &self.place(), "Datastore.Allocate")?,
-            states: cluster::rows(host, &cluster::storage_states())?,
-        }))
+        let storages = cluster::rows(host, &cluster::storages())?;
+        let (mut hidden, mut missing_right) = (None, None);
+        if cluster::find(&storages, "storage", &self.storage).is_none() {
+            hidden = cluster::hidden_storage(host, &self.storage)?;
+            missing_right = cluster::missing_right(host, "/storage", &["Datastore.Allocate"])?;
+        }
+        let (nodes, states) = (cluster::nodes(host)?, cluster::rows(host, &cluster::storage_states())?);
+        Ok(cluster::Seen::Cluster(Found { storages, nodes, hidden, missing_right, states }))
     }
 
     fn decide(&self, seen: &Self::Seen) -> Verdict {

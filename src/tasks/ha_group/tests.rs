@@ -128,8 +128,8 @@ fn it_comes_after_its_resources_and_names_real_nodes() {
     blocked(&wanted(), &empty, &none(), "place the `ha_resource` task before this one");
     let elsewhere: HaGroup = task(json!({"name": "nfs1", "resources": "ct:101", "nodes": "pve1,pve9"}));
     blocked(&elsewhere, &pve9(json!([]), resource(json!({}))), &none(), "named pve9");
-    let blind = pve9(json!([]), resource(json!({}))).on("/access/permissions", json!({}));
-    blocked(&wanted(), &blind, &none(), "lacks Sys.Console");
+    let reader = pve9(json!([]), resource(json!({}))).on("/access/permissions", json!({"/": {"Sys.Audit": 1}}));
+    blocked(&wanted(), &reader, &none(), "lacks Sys.Console");
     let broken = pve9(json!([]), resource(json!({}))).fails("/cluster/ha/groups", 500, "got timeout");
     blocked(&wanted(), &broken, &none(), "got timeout");
 }

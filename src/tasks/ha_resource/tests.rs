@@ -82,6 +82,10 @@ fn unknown_words_and_missing_quorum_are_not_fine() {
     blocked(&wanted(), &lost, &none(), "no quorum");
     let missing = pve9(json!([]), None).answer(cluster::guests(), json!([]));
     blocked(&wanted(), &missing, &none(), "no guest 101");
+    let hidden = pve9(json!([]), None)
+        .answer(cluster::guests(), json!([]))
+        .on("/access/permissions", json!({"/": {"Sys.Audit": 1, "Sys.Console": 1}}));
+    blocked(&wanted(), &hidden, &none(), "cannot tell whether there is a guest 101: the account lacks VM.Audit");
 }
 
 #[test]
@@ -89,7 +93,8 @@ fn leaving_ha() {
     let gone: HaResource = task(json!({"sid": "ct:101", "state": "absent"}));
     let change = drifts_and_predicts(&gone, pve9(json!([row(json!({}))]), Some("started")), &none());
     assert_eq!(calls(&change), ["DELETE /cluster/ha/resources/ct:101"]);
-    ok(&gone, &pve9(json!([]), None), &none());
+    // The list is whole or refused: who may only read can tell.
+    ok(&gone, &pve9(json!([]), None).on("/access/permissions", json!({"/": {"Sys.Audit": 1}})), &none());
 }
 
 #[test]

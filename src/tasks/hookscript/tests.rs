@@ -214,3 +214,16 @@ fn the_script_refuses_a_start_that_nobody_verified() {
     assert_eq!(run(Some((denies, 0o755)), "pre-start"), (1, "no\n".to_owned()));
     assert_eq!(run(Some((denies, 0o755)), "post-stop").0, 0);
 }
+
+#[test]
+fn a_container_that_is_not_shown_is_not_taken_for_none() {
+    let wanted: Hookscript = task(json!({"vmid": 101}));
+    let ready = nodes(|_, fake| {
+        fit(fake);
+        script(fake, SCRIPT, 0o755);
+    });
+    let none = || api(json!({})).answer(cluster::guests(), json!([]));
+    blocked(&wanted, &none(), &ready, "there is no container 101");
+    let hidden = none().on("/access/permissions", json!({"/": {"VM.Allocate": 1}}));
+    blocked(&wanted, &hidden, &ready, "cannot tell whether container 101 exists: the account lacks VM.Audit");
+}

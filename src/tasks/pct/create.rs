@@ -12,8 +12,11 @@ use std::collections::BTreeMap;
 
 pub fn judge(task: &Pct, found: &Found, nodes: &Nodes<'_, OnNode>) -> Verdict {
     let vmid = task.vmid;
-    if let Some(why) = &found.missing_right {
+    if let Some(why) = &found.hidden {
         return Verdict::blocked(format!("cannot tell whether container {vmid} exists: {why}"));
+    }
+    if let Some(why) = &found.missing_right {
+        return Verdict::blocked(format!("there is no container {vmid}, and it cannot be made: {why}"));
     }
     if let Some(why) = unasked(task, found, nodes) {
         return Verdict::blocked(why);

@@ -19,6 +19,9 @@ pub struct Found {
     pub guest: Option<Guest>,
     /// Per node that could create it: names of templates on the storage asked for. Only where there is no container.
     pub templates: BTreeMap<String, Result<Vec<String>, String>>,
+    /// Where no container is shown: why there may be one all the same.
+    pub hidden: Option<String>,
+    /// Where there is none: why the account cannot make it.
     pub missing_right: Option<String>,
     /// Whom the API takes us for.
     pub api_user: Option<String>,
@@ -41,6 +44,9 @@ pub struct Guest {
     /// Of a locked container: the kinds of tasks that run on it now.
     #[serde(default)]
     pub worked_on_by: Vec<String>,
+    /// Why there may be more of them.
+    #[serde(default)]
+    pub work_hidden: Option<String>,
 }
 
 impl Guest {
@@ -136,20 +142,22 @@ pub fn cluster(task: &Pct, host: &dyn Probe) -> Result<Found, LookError> {
             templates.insert(node.name.clone(), names);
         }
     }
-    let missing_right = match guest {
-        Some(_) => None,
-        None => cluster::missing_right(host, &format!("/vms/{}", task.vmid), "VM.Allocate")?,
-    };
+    let (mut hidden, mut missing_right) = (None, None);
+    if guest.is_none() {
+        hidden = cluster::hidden_guest(host, &task.vmid.to_string())?;
+        missing_right = cluster::missing_right(host, &format!("/vms/{}", task.vmid), &["VM.Allocate"])?;
+    }
     let (api_user, api_takes_secrets) = (host.api_user(), host.api_takes_secrets());
-    Ok(Found { nodes, guests, guest, templates, missing_right, api_user, api_takes_secrets })
+    Ok(Found { nodes, guests, guest, templates, hidden, missing_right, api_user, api_takes_secrets })
 }
 
 fn guest(vmid: u32, host: &dyn Probe, guests: &[Row]) -> Result<Option<Guest>, LookError> {
     let Some(row) = cluster::find(guests, "vmid", &vmid.to_string()) else { return Ok(None) };
     let (node, kind) = (field(row, "node"), field(row, "type"));
     if kind != "lxc" {
-        let (config, pending, status, worked_on_by) = (Row::new(), Vec::new(), Row::new(), Vec::new());
-        return Ok(Some(Guest { node, kind, config, pending, status, worked_on_by }));
+        let (config, pending, status) = (Row::new(), Vec::new(), Row::new());
+        let (worked_on_by, work_hidden) = (Vec::new(), None);
+        return Ok(Some(Guest { node, kind, config, pending, status, worked_on_by, work_hidden }));
     }
     let object = |get: ApiGet| {
         let answer = host.api(&get)?;
@@ -162,11 +170,15 @@ fn guest(vmid: u32, host: &dyn Probe, guests: &[Row]) -> Result<Option<Guest>, L
         status: object(status_of(&node, vmid))?,
         pending: waiting.map(|row| field(row, "key")).collect(),
         worked_on_by: Vec::new(),
+        work_hidden: None,
         node,
         kind,
     };
     if guest.lock().is_some() {
         guest.worked_on_by = at_work(host, &guest.node, vmid)?;
+        if guest.worked_on_by.is_empty() {
+            guest.work_hidden = cluster::hidden_tasks(host, &guest.node)?;
+        }
     }
     Ok(Some(guest))
 }

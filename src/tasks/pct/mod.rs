@@ -29,7 +29,7 @@ impl Pct {
 
     fn judge_guest(&self, found: &Found, nodes: &cluster::Nodes<'_, OnNode>) -> Verdict {
         match (&found.guest, self.state) {
-            (None, State::Absent) => match &found.missing_right {
+            (None, State::Absent) => match &found.hidden {
                 Some(why) => Verdict::blocked(format!("cannot tell whether container {} exists: {why}", self.vmid)),
                 None => Verdict::ok(format!("there is no container {}", self.vmid)),
             },

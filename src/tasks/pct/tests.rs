@@ -232,10 +232,34 @@ fn a_locked_container_is_left_alone() {
         assert_eq!(verdict.warnings, ["it is locked (backup): vzdump works on it"]);
         blocked(&changed, &at_work(), &with_file(""), "vzdump works on it");
     }
+    // Others' tasks are not listed to everybody, so that nothing at work may be something not shown.
+    let blind = || left(json!([other])).on("/access/permissions", json!({"/": {"VM.Audit": 1}}));
+    blocked(&with(json!({})), &blind(), &with_file(""), "cannot be told: the account lacks Sys.Audit on /nodes/pve2");
     let active_now = active.clone();
     locked["lock"] = json!("create");
     let half = on_pve2(locked, running()).answer(active_now, json!([]));
     blocked(&with(json!({})), &half, &with_file(""), "half made");
+}
+
+#[test]
+fn what_an_account_may_not_see_is_not_absent() {
+    let gone: Pct = task(json!({"vmid": 101, "state": "absent"}));
+    let seen_by = |rights: Json| without().on("/access/permissions", rights);
+    // Who may make and remove containers is shown them by VM.Audit alone.
+    for rights in [
+        json!({"/": {"VM.Allocate": 1, "VM.Config.Options": 1, "VM.PowerMgmt": 1}}),
+        json!({"/vms/101": {"VM.Allocate": 1}}),
+        json!({"/": {"VM.Audit": 1, "VM.Allocate": 1}, "/vms/101": {}}),
+        json!({"/vms": {"VM.Audit": 0, "VM.Allocate": 1}}),
+        json!({}),
+    ] {
+        let why = "cannot tell whether container 101 exists: the account lacks VM.Audit on /vms/101";
+        blocked(&gone, &seen_by(rights.clone()), &with_file(""), why);
+        blocked(&with(json!({})), &seen_by(rights), &empty(), why);
+    }
+    let audit = json!({"/vms": {"VM.Audit": 1}});
+    ok(&gone, &seen_by(audit.clone()), &with_file(""));
+    blocked(&with(json!({})), &seen_by(audit), &empty(), "cannot be made: the account lacks VM.Allocate on /vms/101");
 }
 
 #[test]

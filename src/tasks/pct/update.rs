@@ -52,6 +52,12 @@ fn decide(task: &Pct, found: &Found, guest: &Guest, nodes: &Nodes<'_, OnNode>) -
              nor moved. Only you can know whether that is over: then `pct unlock {}` on {}",
             task.vmid, guest.node, task.vmid, guest.node
         );
+        if let (true, Some(why)) = (guest.worked_on_by.is_empty(), &guest.work_hidden) {
+            return Verdict::blocked(format!(
+                "container {} is locked ({lock}), and whether a task works on it cannot be told: {why}",
+                task.vmid
+            ));
+        }
         if guest.worked_on_by.is_empty() {
             // HA can neither start nor move it, so that it is not as described, whatever its configuration says.
             return Verdict::blocked(unlock);

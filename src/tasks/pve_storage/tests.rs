@@ -64,13 +64,27 @@ fn what_cannot_be_changed_is_left_to_a_person() {
 
 #[test]
 fn an_account_that_sees_less_does_not_make_a_second_one() {
-    let blind = api(json!([])).on("/access/permissions", json!({"/": {"Sys.Audit": 1}}));
-    blocked(&task::<PveStorage>(nfs()), &blind, &none(), "lacks Datastore.Allocate on /storage/nfs1");
-    // Held on the storage itself is enough; held above without being handed down is not.
-    let held = api(json!([])).on("/access/permissions", json!({"/storage/nfs1": {"Datastore.Allocate": 0}}));
-    drifts_and_predicts(&task::<PveStorage>(nfs()), held, &none());
-    let above = api(json!([])).on("/access/permissions", json!({"/storage": {"Datastore.Allocate": 0}}));
-    blocked(&task::<PveStorage>(nfs()), &above, &none(), "lacks Datastore.Allocate");
+    let gone: PveStorage = task(json!({"storage": "nfs1", "state": "absent"}));
+    let made: PveStorage = task(nfs());
+    let seen_by = |rights: Json| api(json!([])).on("/access/permissions", rights);
+    // Datastore.Allocate makes and removes storages and shows none. Held above without being handed down is not held.
+    for rights in [
+        json!({"/": {"Sys.Audit": 1}}),
+        json!({"/": {"Datastore.Allocate": 1}}),
+        json!({"/storage": {"Datastore.Audit": 0, "Datastore.Allocate": 1}}),
+    ] {
+        let why = "exists: the account lacks Datastore.Audit or Datastore.AllocateSpace on /storage/nfs1";
+        blocked(&gone, &seen_by(rights.clone()), &none(), why);
+        blocked(&made, &seen_by(rights), &none(), why);
+    }
+    // Held on the storage itself is enough to see it; who makes one needs more.
+    for shown in ["Datastore.Audit", "Datastore.AllocateSpace"] {
+        let seen = json!({"/storage/nfs1": {shown: 0}});
+        ok(&gone, &seen_by(seen.clone()), &none());
+        blocked(&made, &seen_by(seen), &none(), "cannot be defined: the account lacks Datastore.Allocate on /storage");
+        let both = json!({"/storage/nfs1": {shown: 0}, "/storage": {"Datastore.Allocate": 0}});
+        drifts_and_predicts(&made, seen_by(both), &none());
+    }
 }
 
 #[test]
