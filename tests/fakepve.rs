@@ -273,6 +273,33 @@ fn failures_have_names() {
     is(&stage.apply(&yet_more), Outcome::Changed, "");
 }
 
+/// How often something was to be changed.
+fn writes(stage: &mut Stage) -> usize {
+    stage.fake.requests().matches("'PUT'").count()
+}
+
+#[test]
+fn somebody_who_writes_all_the_time_is_given_way_after_some_tries() {
+    let Some(mut stage) = Stage::new() else { return };
+    is(&stage.apply(CONTAINER), Outcome::Changed, "");
+    let more = CONTAINER.replace("2048", "4096");
+    let conflict = "detected modified configuration - file changed by other user? Try again.";
+    let fail = |stage: &mut Stage, times: Json| {
+        let options = if times.is_null() { json!({}) } else { json!({ "times": times }) };
+        stage.fake.step(json!(["set", ["failures"], {}]));
+        stage.fake.requests();
+        stage.fake.call("fail", json!(["PUT", "/nodes/pve1/lxc/101/config", 500, conflict]), options);
+    };
+    fail(&mut stage, Json::Null);
+    is(&stage.apply(&more), Outcome::Failed, "somebody else changed the same thing 5 times");
+    assert_eq!(writes(&mut stage), 5);
+    // Three in a row pass, and nothing is lost.
+    fail(&mut stage, json!(3));
+    is(&stage.apply(&more), Outcome::Changed, "");
+    assert_eq!(writes(&mut stage), 4);
+    is(&stage.apply(&more), Outcome::Ok, "");
+}
+
 #[test]
 fn reads_are_tried_again_and_a_page_of_a_proxy_is_no_answer() {
     let Some(mut stage) = Stage::new() else { return };

@@ -3,6 +3,8 @@
 
 #[path = "support/relay.rs"]
 mod relay;
+#[path = "support/served.rs"]
+mod served;
 #[path = "support/sshd.rs"]
 mod sshd;
 #[path = "support/termproxy.rs"]
@@ -11,10 +13,9 @@ mod termproxy;
 use converge::host::Probe as _;
 use converge::lab::Lab;
 use relay::{Line, Relay};
+use served::Served;
 use sshd::said;
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -25,44 +26,6 @@ const PASSWORD: &str = "{ user: root@pam, password: { env: PW } }";
 enum Ground {
     Shell(termproxy::Node),
     Lab(Lab, Served),
-}
-
-/// `converge lab serve`: another process, as it would be another machine.
-struct Served {
-    process: Child,
-    /// Address and fingerprint by node.
-    nodes: BTreeMap<String, (String, String)>,
-    password: String,
-}
-
-impl Served {
-    fn new(dir: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
-        command.args(["lab", "serve", "--port", "0", "--dir"]).arg(dir).env("CONVERGE_AGENT", sshd::agent());
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut nodes = BTreeMap::new();
-        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            match line.split_whitespace().collect::<Vec<_>>()[..] {
-                [node, url, "SHA-256", print] => {
-                    let address = url.trim_start_matches("https://").trim_end_matches("/api2/json");
-                    nodes.insert(node.to_owned(), (address.to_owned(), print.to_owned()));
-                }
-                ["CA", _] => break,
-                _ => {}
-            }
-        }
-        let secrets = fs::read_to_string(dir.join("api-secrets.json")).unwrap();
-        let secrets: serde_json::Value = serde_json::from_str(&secrets).unwrap();
-        Self { process, nodes, password: secrets["root_password"].as_str().unwrap().to_owned() }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 struct Bed {
@@ -92,11 +55,16 @@ impl Bed {
     }
 
     fn lab() -> Self {
+        Self::lab_over(Line::default())
+    }
+
+    /// The first node lies behind such a line.
+    fn lab_over(line: Line) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Served::new(&dir.path().join("lab"));
         let lab = Lab::open(dir.path().join("lab")).unwrap();
         let port = server.nodes["pve1"].0.rsplit(':').next().unwrap().parse().unwrap();
-        Self { dir, ground: Ground::Lab(lab, server), relay: Relay::to(port, Line::default()) }
+        Self { dir, ground: Ground::Lab(lab, server), relay: Relay::to(port, line) }
     }
 
     /// Every ground there is here.
@@ -281,6 +249,16 @@ fn a_websocket_that_is_cut_in_a_task_loses_the_node_and_the_next_run_goes_on() {
         assert_eq!(again.status.code(), Some(0), "{}", said(&again));
         assert_eq!(bed.read("after").as_deref(), Some("x"));
     }
+}
+
+#[test]
+fn a_slow_line_that_loses_packets_only_takes_longer() {
+    let bed = Bed::lab_over(Line { round_trip: Duration::from_millis(200), lost_per_mille: 10, rate: 0 });
+    bed.cluster(PASSWORD);
+    bed.playbook("site.yml", SITE);
+    let applied = bed.run(&["apply", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(applied.status.code(), Some(0), "{}", said(&applied));
+    assert_eq!(bed.read("made").unwrap(), "one\ttwo ^C\u{3} \u{e4}\n");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Links over SSH against a real sshd on loopback: install, run, reconnect, and every way in which they fail.
 
+#[path = "support/relay.rs"]
+mod relay;
 #[path = "support/sshd.rs"]
 mod sshd;
 
+use relay::{Line, Relay};
 use sshd::{Bed, said};
 use std::fs;
 use std::net::TcpListener;
@@ -285,11 +288,8 @@ fn a_link_that_is_cut_loses_the_host_and_the_next_run_goes_on() {
         assert!(Instant::now() < until, "the task never began");
         std::thread::sleep(Duration::from_millis(50));
     }
-    // The session of sshd that the agent hangs on: the parent of the agent's first shell is gone, so by the agent.
     let agent = fs::read_to_string(&marker).unwrap().trim().to_owned();
-    let status = fs::read_to_string(format!("/proc/{agent}/status")).unwrap();
-    let parent = status.lines().find_map(|l| l.strip_prefix("PPid:")).unwrap().trim().to_owned();
-    sshd::run("kill", &["-KILL", &parent]);
+    sshd::run("kill", &["-KILL", &session_of(&agent)]);
     let output = running.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     assert!(!bed.path("begun-after").exists());
@@ -305,4 +305,96 @@ fn a_link_that_is_cut_loses_the_host_and_the_next_run_goes_on() {
     let again = bed.converge(&["apply", "site.yml", "-i", "hosts"]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
     assert!(bed.path("begun-after").exists());
+}
+
+/// The session of sshd that the agent hangs on: the parent of the agent's first shell is gone, so by the agent.
+fn session_of(agent: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{agent}/status")).unwrap();
+    status.lines().find_map(|l| l.strip_prefix("PPid:")).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_host_that_hangs_is_told_before_and_in_the_middle_and_the_others_go_on() {
+    let Some(mut bed) = Bed::new() else { return };
+    let (fine, ill) = (bed.serve(), bed.serve());
+    let args = "-o ControlPath=none -o ServerAliveInterval=1 -o ServerAliveCountMax=2";
+    let hung = bed.host("ill", ill, args).replace("ansible_host=", "ansible_timeout=2 ansible_host=");
+    bed.write("hosts", &format!("[nodes]\n{}{hung}", bed.host("fine", fine, args)));
+    bed.write("site.yml", &playbook(&bed, "made"));
+    let server = bed.pid(1);
+    sshd::run("kill", &["-STOP", &server]);
+    let applied = bed.converge(&["apply", "site.yml", "-i", "hosts"]);
+    sshd::run("kill", &["-CONT", &server]);
+    assert_eq!(applied.status.code(), Some(4), "{}", said(&applied));
+    assert!(said(&applied).contains("does not answer (a host that is off or hung"), "{}", said(&applied));
+    assert!(bed.path("made-fine").exists() && !bed.path("made-ill").exists());
+
+    let marker = bed.path("begun");
+    let text = format!(
+        "- hosts: nodes\n  tasks:\n    - name: work\n      shell: |\n        echo $PPID > {0}-{{{{ inventory_hostname }}}}; \
+         [ {{{{ inventory_hostname }}}} = fine ] || until [ -e {0}-go ]; do sleep 0.05; done\n    \
+         - name: after\n      copy: {{ dest: '{0}-after-{{{{ inventory_hostname }}}}', content: x }}\n",
+        marker.display()
+    );
+    bed.write("site.yml", &text);
+    let mut command = bed.command(&["apply", "site.yml", "-i", "hosts"]);
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(40);
+    let begun = || fs::read_to_string(bed.path("begun-ill")).unwrap_or_default().trim().to_owned();
+    while begun().is_empty() {
+        assert!(Instant::now() < until, "the task never began");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let session = session_of(&begun());
+    sshd::run("kill", &["-STOP", &session]);
+    let output = running.wait_with_output().unwrap();
+    sshd::run("kill", &["-CONT", &session]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("it stopped answering"), "{}", said(&output));
+    assert!(bed.path("begun-after-fine").exists() && !bed.path("begun-after-ill").exists());
+    fs::write(bed.path("begun-go"), "").unwrap();
+    let again = bed.converge(&["apply", "site.yml", "-i", "hosts"]);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(bed.path("begun-after-ill").exists());
+}
+
+#[test]
+fn a_full_disk_in_a_task_is_told_and_loses_nothing() {
+    let Some(mut bed) = Bed::new() else { return };
+    let port = bed.serve();
+    bed.write("hosts", &format!("[nodes]\n{}{}", bed.host("a", port, ""), bed.host("b", port, "")));
+    let Some(_mount) = Mount::new(&bed.path("full-a"), "size=64k") else { return };
+    fs::create_dir(bed.path("full-b")).unwrap();
+    let folder = bed.path("full").display().to_string();
+    fs::write(bed.path("full-a/file"), "old").unwrap();
+    let text = format!(
+        "- hosts: nodes\n  tasks:\n    - name: large\n      copy: {{ dest: '{folder}-{{{{ inventory_hostname }}}}/file', content: '{}' }}\n",
+        "x".repeat(200_000)
+    );
+    bed.write("site.yml", &text);
+    let applied = bed.converge(&["apply", "site.yml", "-i", "hosts", "--no-diff"]);
+    assert_eq!(applied.status.code(), Some(1), "{}", said(&applied));
+    assert!(said(&applied).contains("disk full: its file system has no space left"), "{}", said(&applied));
+    // The old file is whole, nothing lies beside it, and the other host went on.
+    assert_eq!(fs::read_to_string(bed.path("full-a/file")).unwrap(), "old");
+    assert_eq!(installed(&bed.path("full-a")), ["file"]);
+    assert_eq!(fs::metadata(bed.path("full-b/file")).unwrap().len(), 200_000);
+    sshd::run("mount", &["-o", "remount,size=1m", bed.path("full-a").to_str().unwrap()]);
+    let again = bed.converge(&["apply", "site.yml", "-i", "hosts", "--no-diff"]);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+}
+
+#[test]
+fn a_slow_line_that_loses_packets_only_takes_longer() {
+    let Some(mut bed) = Bed::new() else { return };
+    let port = bed.serve();
+    let relay = Relay::to(port, Line { round_trip: Duration::from_millis(200), lost_per_mille: 10, rate: 0 });
+    // It is another port, with the same key.
+    let known = fs::read_to_string(bed.path("known_hosts")).unwrap();
+    bed.write("known_hosts", &known.replace(&port.to_string(), &relay.port.to_string()));
+    bed.write("hosts", &format!("[nodes]\n{}", bed.host("a", relay.port, "-o ControlPath=none")));
+    bed.write("site.yml", &playbook(&bed, "made"));
+    let applied = bed.converge(&["apply", "site.yml", "-i", "hosts"]);
+    assert_eq!(applied.status.code(), Some(0), "{}", said(&applied));
+    assert_eq!(fs::read_to_string(bed.path("made-a")).unwrap(), "x");
 }

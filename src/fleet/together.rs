@@ -130,6 +130,8 @@ struct Made {
     verdict: Option<Verdict>,
     /// How often somebody else was faster.
     overtaken: u32,
+    /// What was waited for last.
+    awaited: Option<String>,
 }
 
 struct Session<'f, 'a, 's> {
@@ -192,6 +194,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
                     Decision::Wait { what, for_s, every_s, fraction, .. } if self.fleet.mode == Mode::Apply => {
                         let since = *waiting.entry(host.clone()).or_insert_with(Instant::now);
                         if since.elapsed() < Duration::from_secs(*for_s) {
+                            self.made.entry(host.clone()).or_default().awaited = Some(what.clone());
                             self.progress(&host, what.clone(), *fraction);
                             wait = Some(wait.map_or(*every_s, |w: u64| w.min(*every_s)).max(1));
                         } else {
@@ -231,7 +234,11 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         let seconds = self.def.common.timeout_s.unwrap_or_default();
         for host in self.owners.keys() {
             let made = self.made.entry(host.clone()).or_default();
-            made.end.get_or_insert_with(|| (Status::Failed, format!("not done within its timeout of {seconds} s")));
+            let awaited =
+                made.awaited.as_ref().map_or_else(String::new, |what| format!("; it waited for this: {what}"));
+            made.end.get_or_insert_with(|| {
+                (Status::Failed, format!("not done within its timeout of {seconds} s{awaited}"))
+            });
         }
         true
     }
@@ -297,7 +304,15 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
                 }
                 let refused = matches!(error, StepError::Refused { .. });
                 let status = if refused && first { Status::Blocked } else { Status::Failed };
-                self.end(host, status, error.to_string(), verdict);
+                let why = match error {
+                    StepError::Overtaken { what, why } => format!(
+                        "somebody else changed the same thing {} times between look and change, and is left to finish; \
+                         run again then ({what}: {why})",
+                        MAX_OVERTAKEN + 1
+                    ),
+                    other => other.to_string(),
+                };
+                self.end(host, status, why, verdict);
                 true
             }
         }

@@ -91,6 +91,11 @@ fn ssh(host: &str, said: Said<'_>) -> Result<SshTarget, String> {
         }
     }
     let mut args = Vec::new();
+    if let Some(text) = said(&["ansible_timeout", "ansible_ssh_timeout"])? {
+        let seconds: u32 =
+            text.parse().map_err(|_| format!("{host}: `ansible_timeout: {text}` is no number of seconds"))?;
+        args.extend(["-o".to_owned(), format!("ConnectTimeout={seconds}")]);
+    }
     for name in ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"] {
         if let Some(text) = said(&[name])? {
             let words = crate::inventory::shell_words(&text).map_err(|why| format!("{host}: `{name}`: {why}"))?;
@@ -156,13 +161,14 @@ mod tests {
                 ("ansible_port", "2222"),
                 ("ansible_user", "admin"),
                 ("ansible_become", "true"),
+                ("ansible_timeout", "5"),
                 ("ansible_ssh_common_args", "-o ProxyJump=jump -o 'User Known=x'"),
             ]),
         )
         .unwrap();
         let Way::Ssh(ssh) = reach.way else { panic!("not ssh") };
         assert_eq!((ssh.destination.as_str(), ssh.port, ssh.user.as_deref()), ("192.0.2.7", Some(2222), Some("admin")));
-        assert_eq!(ssh.args, ["-o", "ProxyJump=jump", "-o", "User Known=x"]);
+        assert_eq!(ssh.args, ["-o", "ConnectTimeout=5", "-o", "ProxyJump=jump", "-o", "User Known=x"]);
         assert!(reach.sudo);
         assert_eq!(Reach::of("localhost", &Vars::new()).unwrap().way, Way::Local);
         assert_eq!(Reach::of("x", &vars(&[("ansible_connection", "ansible.builtin.local")])).unwrap().way, Way::Local);
@@ -173,6 +179,7 @@ mod tests {
         for (name, value) in [
             ("ansible_connection", "winrm"),
             ("ansible_port", "ssh"),
+            ("ansible_timeout", "long"),
             ("ansible_password", "hunter2"),
             ("ansible_become_user", "www"),
             ("ansible_host", "-oProxyCommand=x"),

@@ -251,7 +251,15 @@ impl HaResource {
             return Verdict::blocked(format!("{}; the HA manager does nothing until then", cluster::NO_QUORUM));
         }
         if let Some(verdict) = self.in_error(found) {
-            return verdict;
+            // The way out of an error, until the manager's next turn.
+            return match configured.as_str() {
+                "disabled" => {
+                    let what =
+                        format!("{} was set to disabled, and the HA manager has not yet cleared its error", self.sid);
+                    Verdict::wait(what, FOLLOW_S, 3, None).meanwhile(Meanwhile::Trouble)
+                }
+                _ => verdict,
+            };
         }
         let Some(wanted) = self.state else {
             return Verdict::ok(format!("{} is an HA resource as described", self.sid));

@@ -164,6 +164,11 @@ impl Bed {
         false
     }
 
+    /// The process of the server that was started as the `at`th.
+    pub fn pid(&self, at: usize) -> String {
+        self.servers[at].id().to_string()
+    }
+
     pub fn stop_servers(&mut self) {
         for mut server in self.servers.drain(..) {
             let _ = server.kill();

@@ -22,6 +22,20 @@ fn failed(what: impl Into<String>, why: impl ToString) -> StepError {
     StepError::Failed { what: what.into(), why: why.to_string() }
 }
 
+/// An error of a file system, with what it means for those who have to do something about it.
+fn told(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let what = match error.kind() {
+        ErrorKind::StorageFull => "disk full: its file system has no space left, or no inodes (`df -h`, `df -i`)",
+        ErrorKind::QuotaExceeded => "the quota there is used up",
+        ErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only, as the kernel makes it after an error of its disk (`dmesg`)"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{what}: {error}")
+}
+
 fn refused(reason: impl Into<String>) -> StepError {
     StepError::Refused { reason: reason.into() }
 }
@@ -94,7 +108,7 @@ impl Local {
             self.pmxcfs_is_mounted()?;
             return self.write_on_pmxcfs(path, &target, content, validate);
         }
-        let fail = |e: &dyn ToString| failed(format!("write {path}"), e.to_string());
+        let fail = |e: &std::io::Error| failed(format!("write {path}"), told(e));
         // The dot keeps it out of `*.conf`, `*.res`, `*.list` and run-parts while it lies there.
         let prefix = format!(".{}.", name.to_string_lossy());
         let temp = tempfile::Builder::new().prefix(&prefix).tempfile_in(dir).map_err(|e| fail(&e))?;
@@ -161,7 +175,7 @@ impl Local {
 
     /// `NAME.SECONDS~` beside it, with the same owner and mode.
     fn back_up(&self, real: &Path) -> Result<(), StepError> {
-        let fail = |e: std::io::Error| failed(format!("back up {}", real.display()), e);
+        let fail = |e: std::io::Error| failed(format!("back up {}", real.display()), told(&e));
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let meta = std::fs::metadata(real).map_err(fail)?;
         let mut number = 0;
@@ -205,7 +219,7 @@ impl Local {
         let fail = |e: std::io::Error| {
             let read_only = e.kind() == std::io::ErrorKind::PermissionDenied && rustix::process::geteuid().is_root();
             let why = if read_only { " (no quorum? `pvecm status`)" } else { "" };
-            failed(format!("write {path}"), format!("{e}{why}"))
+            failed(format!("write {path}"), format!("{}{why}", told(&e)))
         };
         // The name Proxmox itself uses, so that its own readers skip it.
         let mut temp = target.as_os_str().to_owned();
@@ -227,7 +241,7 @@ impl Local {
 
     fn create_directory(&self, path: &str, attributes: Attributes<'_>) -> Result<(), StepError> {
         let real = self.paths.followed(Path::new(path)).map_err(|e| failed(path, e))?;
-        let fail = |e: std::io::Error| failed(format!("create directory {path}"), e);
+        let fail = |e: std::io::Error| failed(format!("create directory {path}"), told(&e));
         let on_pmxcfs = on_pmxcfs(&self.paths.inside(&real));
         if on_pmxcfs {
             self.pmxcfs_is_mounted()?;
@@ -269,10 +283,10 @@ impl Local {
 
     fn install_self(&self, path: &str, sha256: &str) -> Result<(), StepError> {
         let real = self.real(path)?;
-        let fail = |e: &dyn ToString| failed(format!("install {path}"), e.to_string());
+        let fail = |e: &std::io::Error| failed(format!("install {path}"), told(e));
         let dir = real.parent().unwrap_or(Path::new("/"));
         let temp = tempfile::Builder::new().prefix(".converge.").tempfile_in(dir).map_err(|e| fail(&e))?;
-        let copied = copy_own_program(&mut temp.as_file()).map_err(|e| fail(&e))?;
+        let copied = copy_own_program(&mut temp.as_file()).map_err(|e| failed(format!("install {path}"), e))?;
         if copied.sha256 != sha256 {
             return Err(refused(format!("this program is another build ({}) than the controller's", copied.sha256)));
         }
@@ -283,7 +297,7 @@ impl Local {
 
     fn symlink(&self, path: &str, target: &str) -> Result<(), StepError> {
         let real = self.real(path)?;
-        let fail = |e: std::io::Error| failed(format!("link {path}"), e);
+        let fail = |e: std::io::Error| failed(format!("link {path}"), told(&e));
         if on_pmxcfs(&self.paths.inside(&real)) {
             return Err(refused(format!("{path}: pmxcfs has no symbolic links")));
         }
@@ -300,7 +314,7 @@ impl Local {
     fn remove(&self, path: &str, recursive: bool) -> Result<(), StepError> {
         let real = self.real(path)?;
         let Some(stat) = self.stat(Path::new(path))? else { return Ok(()) };
-        let fail = |e: std::io::Error| failed(format!("remove {path}"), e);
+        let fail = |e: std::io::Error| failed(format!("remove {path}"), told(&e));
         if stat.kind == FileKind::Directory {
             if self.paths.inside(&real).components().count() <= 2 && recursive {
                 return Err(refused(format!("{path} is a top-level directory")));

@@ -65,6 +65,11 @@ fn an_operators_stop_is_fought_only_where_a_state_is_stated() {
 
 #[test]
 fn a_service_in_error_is_for_a_person() {
+    // Who was told to disable it is not told so again before the manager's next turn.
+    let disabled: HaResource = task(json!({"sid": "ct:101", "state": "disabled"}));
+    let set = pve9(json!([row(json!({"state": "disabled"}))]), Some("error"));
+    let verdict = crate::tasks::fake_cluster::verdict(&disabled, &set, &none());
+    assert!(matches!(verdict.decision, Decision::Wait { meanwhile: Meanwhile::Trouble, .. }), "{verdict:?}");
     let seen = || pve9(json!([row(json!({"state": "started"}))]), Some("error"));
     blocked(&wanted(), &seen(), &none(), "in state error on pve2");
     blocked(&task::<HaResource>(json!({"sid": "ct:101", "max_restart": 3})), &seen(), &none(), "set it to `disabled`");
