@@ -267,6 +267,25 @@ fn the_clusters_authority_is_fetched_and_outlives_a_renewal() {
 }
 
 #[test]
+fn a_node_that_is_off_is_pinned_by_what_the_cluster_knows_of_it() {
+    let bed = Bed::new();
+    let off = bed.command(&["lab", "--dir", "lab", "break", "node-down"]).output().unwrap();
+    has(&said(&off), &["pve3"]);
+    bed.fresh(&["pve1"], "tls: { ca_file: not-there.pem }\n");
+    has(&bed.trust(&[]).1, &["CA file not-there.pem: "]);
+    let (code, told) = bed.trust(&["--write", "ca", "--ca-file", "not-there.pem", "--expect", bed.pin("pve1")]);
+    assert_eq!(code, Some(0), "{told}");
+    has(&told, &["which certificate pve3 shows could not be told", "written: not-there.pem", "says so already"]);
+    let (code, told) = bed.trust(&["--write", "pins"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(bed.read("cluster.yml").contains(&format!("'{}'  # pve3", bed.pin("pve3"))));
+    bed.fresh(&["pve1", "pve3"], "");
+    let (code, told) = bed.trust(&["--write", "ca", "--expect", bed.pin("pve1")]);
+    assert_eq!(code, Some(4), "{told}");
+    has(&told, &["was not reached", "nothing is written"]);
+}
+
+#[test]
 fn an_account_without_any_right_is_enough() {
     use converge::pve::{Client, Config, Login, Method, SecondFactor, Secret, Trust};
     let bed = Bed::new();

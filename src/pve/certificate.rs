@@ -8,6 +8,9 @@ use std::fmt;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 use x509_parser::public_key::PublicKey;
 
+/// Letters of a name that are shown; a DNS name has at most 253.
+const MOST: usize = 256;
+
 /// The parts of a certificate that a person compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
@@ -100,13 +103,21 @@ fn alternative(name: &GeneralName) -> String {
     }
 }
 
-/// Letters that a terminal obeys instead of showing them, shown by their number.
+/// Letters that a terminal obeys instead of showing them, shown by their number. What is longer than any name is cut.
 fn visible(text: &str) -> String {
     let obeyed = |c: char| {
         c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
-    text.chars().map(|c| if obeyed(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+    let mut shown: String = text
+        .chars()
+        .take(MOST)
+        .map(|c| if obeyed(c) { c.escape_unicode().to_string() } else { c.to_string() })
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -127,6 +138,15 @@ mod tests {
         assert_eq!((read.not_before_s, read.not_after_s), (1_795_305_600, 1_858_464_000));
         assert_eq!(read.key, ("id-ecPublicKey".to_owned(), 256));
         assert!(read.is_self_issued() && !read.is_ca);
+    }
+
+    #[test]
+    fn a_name_without_end_is_cut() {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::OrganizationName, "x".repeat(30_000));
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let shown = Certificate::read(made.der()).unwrap().subject.to_string();
+        assert!(shown.ends_with("xx…") && shown.chars().count() < 300, "{}", shown.len());
     }
 
     #[test]

@@ -11,6 +11,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, RootCertStore};
 use std::fmt;
 
+/// Names of a certificate that a message lists.
+const NAMES: usize = 10;
+
 /// One reason not to believe a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {
@@ -63,7 +66,12 @@ impl fmt::Display for Doubt {
             Self::WrongName { asked, names } if names.is_empty() => {
                 write!(f, "it is not for `{asked}`: it has no subject alternative name at all")
             }
-            Self::WrongName { asked, names } => write!(f, "it is not for `{asked}`, but for {}", names.join(", ")),
+            Self::WrongName { asked, names } => {
+                let more =
+                    if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
+                let names: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
+                write!(f, "it is not for `{asked}`, but for {}{more}", names.join(", "))
+            }
             // The dates stand beside it.
             Self::Expired { .. } => f.write_str("it has expired"),
             Self::NotYetValid { .. } => f.write_str("it is not valid yet; is this machine's clock right?"),

@@ -25,9 +25,9 @@ pub fn replace(path: &Path, old: &str, new: &str) -> Result<(), String> {
     if now != old {
         return Err(bad("somebody else changed it in the meantime; look at it and start again".into()));
     }
-    let file = beside.persist(&target).map_err(|e| bad(e.error.to_string()))?;
-    drop(file);
-    settle(&target).map_err(bad)
+    beside.persist(&target).map_err(|e| bad(e.error.to_string()))?;
+    settle(&target);
+    Ok(())
 }
 
 /// The file that is to be written, with every reason why it cannot be.
@@ -56,7 +56,8 @@ pub fn create(path: &Path, text: &str) -> Result<(), String> {
     beside.as_file().set_permissions(mode).map_err(|e| bad(e.to_string()))?;
     beside.write_all(text.as_bytes()).and_then(|()| beside.as_file().sync_all()).map_err(|e| bad(e.to_string()))?;
     beside.persist_noclobber(path).map_err(|e| bad(e.error.to_string()))?;
-    settle(path).map_err(bad)
+    settle(path);
+    Ok(())
 }
 
 fn beside(path: &Path) -> Result<tempfile::NamedTempFile, String> {
@@ -72,8 +73,10 @@ fn why(error: &std::io::Error) -> String {
     error.kind().to_string()
 }
 
-/// The new name is on the disk, too.
-fn settle(path: &Path) -> Result<(), String> {
+/// The new name is on the disk, too. The file is in its place by then, and a file system that cannot do this says so.
+fn settle(path: &Path) {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| e.to_string())
+    if let Err(error) = std::fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::warn!("{}: {error}", folder.display());
+    }
 }

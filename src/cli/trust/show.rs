@@ -138,13 +138,14 @@ pub fn what_now(ground: &Ground, colour: bool) -> String {
     }
     parts.push(compare());
     let replace = match doubted.iter().any(|met| met.changed) {
-        true => " --replace OLD-FINGERPRINT",
+        true => " --replace OLD-PIN",
         false => "",
     };
     parts.push(format!(
         "Then let it be written:\n  \
-         converge trust -i {file} --write ca{replace}     the cluster's own authority: lasts when nodes renew their certificates\n  \
-         converge trust -i {file} --write pins{replace}   these certificates; also where nodes have some of ACME or of their own\n\
+         converge trust -i {file} --write ca{replace}\n      the cluster's own authority; lasts when nodes renew their \
+         certificates\n  \
+         converge trust -i {file} --write pins{replace}\n      these certificates, also where some are of ACME\n\
          Each asks whether you have compared, or takes `--expect SHA256:…`. One node is enough: it tells those of the others."
     ));
     parts.join("\n\n")
