@@ -178,7 +178,8 @@ impl<'a> Hosts<'a> {
         if !self.links.contains_key(host) {
             if let Some(why) = self.state(host).unreachable.clone() {
                 // What was told once is not wrapped in the same words again.
-                let why = why.strip_prefix(&format!("{host} cannot be reached: ")).unwrap_or(&why).to_owned();
+                let words = why.strip_prefix(&format!("{host} ")).unwrap_or(&why);
+                let why = words.strip_prefix("cannot be reached: ").unwrap_or(words).to_owned();
                 return Err(LinkError::Lost { host: host.to_owned(), why });
             }
             if let Some(error) = self.refused.get(host) {

@@ -54,7 +54,7 @@ pub enum LinkError {
     #[error("{host} is not running: {why}")]
     NotRunning { host: String, why: String },
     /// Connected, but no answer in time.
-    #[error("{host} did not answer within {after_s} s")]
+    #[error("{host} did not answer within {after_s} s: it hangs, or the connection died without a word")]
     Silent { host: String, after_s: u64 },
     /// It lives and works on, but the answer did not come in the time that the caller gave it. The link stays good.
     #[error("{host} was not done within {after_s} s, and works on")]
