@@ -4,6 +4,7 @@
 //! link. Files under `/etc/pve` are written the way pmxcfs bears it.
 
 mod api;
+mod clerk;
 mod files;
 mod owners;
 mod paths;
@@ -12,6 +13,7 @@ mod run;
 mod tests;
 
 use super::{Action, ApiGet, FileKind, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
+use clerk::Clerk;
 use owners::Owners;
 use paths::Paths;
 use serde_json::Value as Json;
@@ -34,16 +36,25 @@ pub struct Local {
     owners: Owners,
     programs: Option<Programs>,
     output_limit: usize,
+    /// Asks the file systems of a real machine.
+    clerk: Option<Clerk>,
 }
 
 impl Local {
     pub fn this_machine(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { clerk: Some(Clerk::new(&name)), ..Self::unwatched(name) }
+    }
+
+    /// Asks file systems itself, and waits for them as long as it takes.
+    fn unwatched(name: String) -> Self {
         Self {
-            name: name.into(),
+            name,
             paths: Paths::machine(),
             owners: Owners::of_machine(),
             programs: None,
             output_limit: run::OUTPUT_LIMIT,
+            clerk: None,
         }
     }
 
@@ -57,6 +68,7 @@ impl Local {
             paths: Paths::rooted(dir),
             programs: None,
             output_limit: run::OUTPUT_LIMIT,
+            clerk: None,
         }
     }
 
@@ -74,6 +86,10 @@ impl Local {
 
     fn run(&self, call: &run::Call<'_>) -> Result<Output, LookError> {
         if self.paths.is_machine() && self.programs.is_none() {
+            if let (Some(clerk), Some(dir)) = (&self.clerk, call.cwd) {
+                let cwd = dir.to_owned();
+                let _ = clerk.ask(dir, clerk::LOOK, move |_| std::fs::metadata(cwd).map(drop))?;
+            }
             return run::run(call, self.output_limit);
         }
         let answer = self.programs.as_ref().and_then(|programs| programs(call.argv, call.stdin));
@@ -106,6 +122,9 @@ impl Probe for Local {
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, LookError> {
+        if let Some(clerk) = &self.clerk {
+            return clerk.look(path, |local, path| local.read(path));
+        }
         let Some(real) = answer(path, self.paths.followed(path))? else { return Ok(None) };
         // O_NONBLOCK: opening a FIFO must not wait for its other end.
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -131,6 +150,9 @@ impl Probe for Local {
     }
 
     fn stat(&self, path: &Path) -> Result<Option<Stat>, LookError> {
+        if let Some(clerk) = &self.clerk {
+            return clerk.look(path, |local, path| local.stat(path));
+        }
         let Some(real) = answer(path, self.paths.unfollowed(path))? else { return Ok(None) };
         let Some(meta) = answer(path, std::fs::symlink_metadata(&real))? else { return Ok(None) };
         let file_type = meta.file_type();
@@ -158,6 +180,9 @@ impl Probe for Local {
     }
 
     fn list(&self, dir: &Path) -> Result<Option<Vec<String>>, LookError> {
+        if let Some(clerk) = &self.clerk {
+            return clerk.look(dir, |local, dir| local.list(dir));
+        }
         let Some(real) = answer(dir, self.paths.followed(dir))? else { return Ok(None) };
         let Some(meta) = answer(dir, std::fs::metadata(&real))? else { return Ok(None) };
         if !meta.is_dir() {
@@ -226,7 +251,11 @@ impl Host for Local {
                 std::thread::sleep(Duration::from_secs(*seconds));
                 Ok(Output::default())
             }
-            file_action => self.perform_on_files(file_action).map(|()| Output::default()),
+            file_action => match self.clerk.as_ref().filter(|_| self.programs.is_none()) {
+                Some(clerk) => clerk.change(step),
+                None => self.perform_on_files(file_action),
+            }
+            .map(|()| Output::default()),
         }
     }
 }
