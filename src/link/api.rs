@@ -123,6 +123,7 @@ impl Probe for ApiHost {
 
     fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
         match &self.way {
+            Way::Rest(client) if get.path == "/cluster/status" => client.cluster_status().map_err(|e| look_error(&e)),
             Way::Rest(client) => client.get(&get.path, &get.params).map_err(|e| look_error(&e)),
             Way::Node(node) => node.api(get),
         }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 /// Asks for what a run needs to know of a cluster before it begins.
 pub fn discover(client: &Client) -> Result<Discovered, Error> {
-    let status = client.get::<&str, &str>("/cluster/status", [])?;
+    let status = client.cluster_status()?;
     let resources = client.get("/cluster/resources", [("type", "vm")])?;
     Ok(Discovered { nodes: nodes(&status), containers: containers(&resources) })
 }

@@ -114,6 +114,25 @@ impl Client {
         self.wait_for(move |core| async move { Ok(core.read(&path, &query).await?.data) })
     }
 
+    /// `/cluster/status`, from an entry point that has quorum if there is one: what a node says that was cut off from
+    /// the others is old. Later requests go there, too.
+    pub fn cluster_status(&self) -> Result<Json, Error> {
+        self.wait_for(|core| async move {
+            let first = core.read("/cluster/status", "").await?.data;
+            if !without_quorum(&first) {
+                return Ok(first);
+            }
+            for _ in 1..core.entry_points().len() {
+                core.pass_over();
+                match core.read("/cluster/status", "").await {
+                    Ok(other) if !without_quorum(&other.data) => return Ok(other.data),
+                    _ => {}
+                }
+            }
+            Ok(first)
+        })
+    }
+
     /// A write; the answer is what stands under `data`, a task's name where a task was started.
     pub fn write<K: AsRef<str>, V: AsRef<str>>(
         &self,
@@ -160,6 +179,12 @@ impl Client {
         });
         take.recv().unwrap_or_else(|_| Err(Error::Config("the client was shut down in the middle of a request".into())))
     }
+}
+
+/// A node alone has no entry about the cluster, and always a quorum.
+fn without_quorum(status: &Json) -> bool {
+    let mut entries = status.as_array().into_iter().flatten();
+    entries.any(|entry| entry["type"] == "cluster" && !super::values::truthy(entry.get("quorate")))
 }
 
 struct OwnRuntime(Option<tokio::runtime::Runtime>);

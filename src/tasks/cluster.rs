@@ -162,6 +162,12 @@ impl Deref for Members {
 
 /// The nodes, and whether they can agree on a change.
 pub fn nodes(host: &dyn Probe) -> Result<Members, LookError> {
+    // First, because it leads the client away from a node that was cut off. A node alone has no entry about the cluster,
+    // and always a quorum. An account that may not see it is told by the write itself.
+    let without_quorum = match rows(host, &status()) {
+        Err(LookError::Api { status: 403, .. }) => false,
+        answer => answer?.iter().any(|row| field(row, "type") == "cluster" && !values::truthy(row.get("quorate"))),
+    };
     let rows = rows(host, &ApiGet::new("/nodes"))?;
     let mut nodes: Vec<Node> =
         rows.iter().map(|row| Node { name: field(row, "node"), online: field(row, "status") == "online" }).collect();
@@ -169,12 +175,6 @@ pub fn nodes(host: &dyn Probe) -> Result<Members, LookError> {
     if nodes.is_empty() {
         return Err(LookError::cannot_tell("GET /nodes", "no node at all in the answer"));
     }
-    // A node alone has no entry about the cluster, and always a quorum. An account that may not see it is told by the
-    // write itself.
-    let without_quorum = match self::rows(host, &status()) {
-        Err(LookError::Api { status: 403, .. }) => false,
-        answer => answer?.iter().any(|row| field(row, "type") == "cluster" && !values::truthy(row.get("quorate"))),
-    };
     Ok(Members { nodes, without_quorum })
 }
 
