@@ -3,7 +3,7 @@
 use crate::engine::{self, Terms, journal, trace};
 use crate::event::Mode;
 use crate::host::{Host, LookError, Output, Preview, Probe, Step, StepError};
-use crate::tasks::{AnyTask, registry};
+use crate::tasks::{AnyTask, registry, rights};
 use crate::wire::{GREETING, HostResult, Numbered, Request, Response, WireTask, read_frame, write_frame};
 use std::io::{self, BufRead, Write};
 use std::sync::Mutex;
@@ -183,7 +183,9 @@ fn probe(ground: &Ground, task: &dyn AnyTask) -> Response {
     if let Ground::Check(preview) = ground {
         preview.begin();
     }
-    Response::Probe { seen: task.probe_json(ground.probe()), provisional: ground.reasons() }
+    let (seen, provisional) = (task.probe_json(ground.probe()), ground.reasons());
+    let lacks = rights::lacking(task, &seen, ground.real());
+    Response::Probe { seen, provisional, lacks }
 }
 
 fn perform(ground: &Ground, steps: &[Step], notify: &[String], tell: Tell<'_>) -> Response {

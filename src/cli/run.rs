@@ -167,11 +167,21 @@ pub(super) fn drive(args: &Args, mode: Mode, trace: bool, reporter: &mut dyn Rep
     }
     list::some_task_is_chosen(&playbooks, &options).map_err(usage)?;
     list::some_host_is_chosen(&playbooks, &inventory, args.limit.as_deref()).map_err(usage)?;
+    let foreseen = match mode {
+        Mode::Check => fleet::Foreseen::default(),
+        // Before the lock: a run that may not change anything leaves nothing behind, also not for a moment.
+        Mode::Apply => fleet::foresee(&options, &inventory, &context, connect.as_ref(), sources.clone(), &playbooks),
+    };
+    if foreseen.forbids() {
+        let fleet = Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter);
+        return Ok(fleet.refuse(&playbooks, foreseen));
+    }
     let lock = match mode {
         Mode::Check => None,
         Mode::Apply => lock(args, connect.as_ref()).map_err(|why| (exit::FAILED, format!("error: {why}")))?,
     };
-    let mut fleet = Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter);
+    let mut fleet =
+        Fleet::new(mode, &options, &inventory, &context, connect.as_ref(), sources, reporter).foreseen(&foreseen);
     // Kept to the end of the run.
     if let Some(mut lock) = lock {
         fleet = fleet.guarded(move || lock.is_lost());

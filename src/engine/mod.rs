@@ -54,6 +54,8 @@ fn judge<P: Probe>(
             }
             let mut result = HostResult::new(Status::Drifted, change.summary);
             result.elsewhere = change.steps.iter().flat_map(elsewhere).collect();
+            let anything = |effect: &Effect| matches!(effect, Effect::UnsettlesAll { .. });
+            result.does_anything = change.steps.iter().flat_map(|step| &step.effects).any(anything);
             (result.diff, result.warnings, result.data) = (change.diff, warnings, data);
             result
         }

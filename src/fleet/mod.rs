@@ -5,6 +5,7 @@
 
 mod ahead;
 mod flow;
+mod foresee;
 mod handlers;
 mod hosts;
 mod judge;
@@ -70,6 +71,12 @@ pub struct Fleet<'a> {
     owed: BTreeSet<(String, String)>,
     cache: prepare::Cache,
     trailed: Vec<traces::Trailed>,
+    /// Check: a program that may do anything is only predicted to have run.
+    anything_done: bool,
+    /// What the login may not do, where that is what the run is for.
+    foreseen: Option<Vec<foresee::Finding>>,
+    /// To be told before the first task.
+    first_words: Vec<String>,
 }
 
 /// Why a play goes no further.
@@ -110,6 +117,9 @@ impl<'a> Fleet<'a> {
             owed: BTreeSet::new(),
             cache: prepare::Cache::default(),
             trailed: Vec::new(),
+            anything_done: false,
+            foreseen: None,
+            first_words: Vec::new(),
         }
     }
 
@@ -123,12 +133,10 @@ impl<'a> Fleet<'a> {
     pub fn run(mut self, playbooks: &[Playbook]) -> u8 {
         let since = Instant::now();
         let plays: Vec<&Play> = playbooks.iter().flat_map(|p| &p.plays).collect();
-        self.reporter.event(&Event::RunStarted {
-            mode: self.mode,
-            playbooks: playbooks.iter().map(|p| p.path.display().to_string()).collect(),
-            tasks: plays.iter().map(|play| count(&play.tasks)).sum(),
-            hosts: self.inventory.hosts.clone(),
-        });
+        self.begin(playbooks);
+        for message in std::mem::take(&mut self.first_words) {
+            self.note(message);
+        }
         for (at, play) in plays.iter().enumerate() {
             if !self.play(play) {
                 let left: Vec<&str> = plays[at + 1..].iter().map(|p| p.name.as_str()).collect();
@@ -143,6 +151,19 @@ impl<'a> Fleet<'a> {
         }
         self.tell_owed(&plays);
         self.follow_trails();
+        self.end(since)
+    }
+
+    fn begin(&mut self, playbooks: &[Playbook]) {
+        self.reporter.event(&Event::RunStarted {
+            mode: self.mode,
+            playbooks: playbooks.iter().map(|p| p.path.display().to_string()).collect(),
+            tasks: playbooks.iter().flat_map(|p| &p.plays).map(|play| count(&play.tasks)).sum(),
+            hosts: self.inventory.hosts.clone(),
+        });
+    }
+
+    fn end(self, since: Instant) -> u8 {
         let exit = self.exit();
         let took_ms = since.elapsed().as_millis() as u64;
         self.reporter.event(&Event::RunEnded { totals: self.totals.clone(), exit, took_ms, untold: self.untold });
@@ -282,6 +303,7 @@ fn batches(play: &Play, hosts: &[String]) -> Vec<Vec<String>> {
     all
 }
 
+pub use foresee::{Foreseen, foresee};
 pub use select::selected_by_tags;
 
 /// Extra variables as the templates see them.

@@ -97,7 +97,8 @@ impl Fleet<'_> {
                 results: Vec::new(),
                 let_go: false,
             };
-            if let Err(refusal) = self.enter(scene, def, &mut lane) {
+            if let Err(mut refusal) = self.enter(scene, def, &mut lane) {
+                self.cannot_foresee(def, &mut refusal);
                 lane.items = Arc::default();
                 let result = self.outcome(scene, def, host, &refusal);
                 self.end_item(scene, def, name, &mut lane, None, refusal, result);
@@ -226,7 +227,9 @@ impl Fleet<'_> {
             let ready = match self.prepare(scene, def, &lane.host, item) {
                 Prepared::Ready(ready) => ready,
                 other => {
-                    answers.push((at, unready(def, other), since.elapsed()));
+                    let mut answer = unready(def, other);
+                    self.cannot_foresee(def, &mut answer);
+                    answers.push((at, answer, since.elapsed()));
                     continue;
                 }
             };
@@ -287,6 +290,7 @@ impl Fleet<'_> {
                     self.hosts.lose(target, &error);
                 }
                 self.hosts.predict(result.elsewhere.iter().cloned());
+                self.anything_done |= result.does_anything;
                 result
             }
             Ok(Response::Error { message }) => {
@@ -335,7 +339,7 @@ impl Fleet<'_> {
         name: &str,
         lane: &mut Lane,
         item: Option<Value>,
-        answer: HostResult,
+        mut answer: HostResult,
         mut result: TaskResult,
     ) {
         result.task = name.to_owned();
@@ -363,6 +367,7 @@ impl Fleet<'_> {
             }
         }
         self.keep_trails(&result, &answer);
+        self.keep_lacks(def, &result, &mut answer);
         self.report(result);
         lane.results.push((item, answer));
     }

@@ -4,6 +4,7 @@
 //! an agent would for a task of its own.
 
 mod reach;
+mod rights;
 
 use super::flow::Scene;
 use super::prepare::Ready;
@@ -14,7 +15,7 @@ use crate::event::Event;
 use crate::host::{LookError, Output, StepError};
 use crate::playbook::TaskDef;
 use crate::tasks::cluster::CLUSTER;
-use crate::tasks::{After, Change, Decision, Meanwhile, Observation, Touches, Verdict};
+use crate::tasks::{After, Change, Decision, Lack, Meanwhile, Observation, Touches, Verdict};
 use crate::wire::{HostResult, Status};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,6 +149,8 @@ struct Session<'f, 'a, 's> {
     blind: BTreeSet<String>,
     /// Why looks rest on predictions.
     doubts: BTreeSet<String>,
+    /// What the login lacks for what is wanted by the last look.
+    lacks: Vec<Lack>,
     /// The task's own `timeout`.
     until: Option<Instant>,
 }
@@ -168,8 +171,8 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         }
         watched.extend(owners.keys().filter(|host| !scene.all.contains(host) && *host != CLUSTER).cloned());
         let until = def.common.timeout_s.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        let (made, doubts, blind) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { fleet, def, name, owners, watched, ready, made, blind, doubts, until }
+        let (made, doubts, blind, lacks) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { fleet, def, name, owners, watched, ready, made, blind, doubts, lacks, until }
     }
 
     /// Rounds of look, decide, act until nobody wants anything any more.
@@ -248,6 +251,10 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         if self.fleet.mode == Mode::Apply && self.def.common.check_mode == Some(true) {
             self.end(host, Status::Drifted, change.summary.clone(), verdict);
             self.made.entry(host.to_owned()).or_default().diff.push_str(&change.diff);
+            return false;
+        }
+        if let Some(why) = self.forbidden(host) {
+            self.end(host, Status::Blocked, why, verdict);
             return false;
         }
         let made = self.made.entry(host.to_owned()).or_default();
@@ -390,6 +397,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         answer.predicted = check && status == Status::Drifted;
         answer.touched = !check && made.last.is_some();
         answer.outright = self.blind.contains(host);
+        self.tell_lacks(host, &mut answer);
         answer.about(self.ready.task.as_ref())
     }
 }

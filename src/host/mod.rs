@@ -111,6 +111,10 @@ pub trait Probe {
     fn api_user(&self) -> Option<String> {
         None
     }
+    /// The answer of `GET /access/permissions` for that user, asked once in a run.
+    fn api_permissions(&self) -> Result<serde_json::Value, LookError> {
+        self.api(&ApiGet::new("/access/permissions"))
+    }
     /// Whether a write on the API keeps its parameters from everybody else on the way. `pvesh` has them on its command
     /// line.
     fn api_takes_secrets(&self) -> bool {
@@ -156,6 +160,9 @@ macro_rules! look_through {
         }
         fn api_user(&$self) -> Option<String> {
             $inner.api_user()
+        }
+        fn api_permissions(&$self) -> Result<serde_json::Value, $crate::host::LookError> {
+            $inner.api_permissions()
         }
         fn api_takes_secrets(&$self) -> bool {
             $inner.api_takes_secrets()

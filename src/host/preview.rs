@@ -201,6 +201,11 @@ impl<H: Probe> Probe for Preview<H> {
         self.real.api_user()
     }
 
+    /// No step of a task gives or takes a right.
+    fn api_permissions(&self) -> Result<Json, LookError> {
+        self.real.api_permissions()
+    }
+
     fn api_takes_secrets(&self) -> bool {
         self.real.api_takes_secrets()
     }

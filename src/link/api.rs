@@ -136,6 +136,13 @@ impl Probe for ApiHost {
         }
     }
 
+    fn api_permissions(&self) -> Result<Json, LookError> {
+        match &self.way {
+            Way::Rest(client) => client.permissions().map_err(|e| look_error(&e)),
+            Way::Node(node) => node.api_permissions(),
+        }
+    }
+
     fn api_takes_secrets(&self) -> bool {
         match &self.way {
             Way::Rest(_) => true,

@@ -69,6 +69,11 @@ pub enum LinkError {
 pub trait Connect: Sync {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError>;
 
+    /// Whom the host `cluster` asks the API as, where that is known without asking anybody.
+    fn api_user(&self) -> Option<String> {
+        None
+    }
+
     /// The right to change these hosts, alone, until it is dropped; `None` where nothing is shared. `tell` gets what a
     /// person should know of it.
     fn lock(&self, _claim: &lock::Claim, _tell: &mut dyn FnMut(String)) -> Result<Option<lock::Held>, lock::LockError> {

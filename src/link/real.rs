@@ -146,6 +146,12 @@ impl Connect for InventoryHosts {
         }
     }
 
+    fn api_user(&self) -> Option<String> {
+        // On a node nobody logs in: `pvesh` is root@pam.
+        let (client, _) = self.cluster.as_ref().filter(|_| self.here.is_none())?;
+        Some(client.user().to_owned())
+    }
+
     /// At the first node that can be asked. Hosts that are no Proxmox nodes share nothing.
     fn lock(&self, claim: &Claim, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
         let mut why = Vec::new();

@@ -15,7 +15,7 @@ pub(super) use send::{Core, entry};
 use serde_json::Value as Json;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 pub(super) use words::no_answer;
 
@@ -63,6 +63,8 @@ impl Method {
 pub struct Client {
     core: Arc<Core>,
     runtime: Arc<OwnRuntime>,
+    /// What was answered to [`Client::permissions`].
+    permissions: Arc<Mutex<Option<Result<Json, Error>>>>,
 }
 
 impl fmt::Debug for Client {
@@ -74,7 +76,8 @@ impl fmt::Debug for Client {
 impl Client {
     /// The same login and session at one entry point alone: a node's own.
     pub fn at(&self, entry_point: &str) -> Result<Self, Error> {
-        Ok(Self { core: Arc::new(self.core.at(entry_point)?), runtime: self.runtime.clone() })
+        let core = Arc::new(self.core.at(entry_point)?);
+        Ok(Self { core, runtime: self.runtime.clone(), permissions: self.permissions.clone() })
     }
 
     /// Connects to nothing yet; faults of the configuration are found here.
@@ -101,7 +104,7 @@ impl Client {
             .build()
             .map_err(|e| Error::Config(format!("no threads for the client: {e}")))?;
         let core = Core::new(http, config, met, for_terminals)?;
-        Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))) })
+        Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))), permissions: Arc::default() })
     }
 
     /// A GET; the answer is what stands under `data`. `path` is without `/api2/json`, its segments encoded.
@@ -163,6 +166,20 @@ impl Client {
             Login::Password { user, .. } => user,
             Login::Token { id, .. } => id,
         }
+    }
+
+    /// What this login may do ([`super::permissions`]). Asked once for all clones; a refusal is an answer as well, while an
+    /// answer that did not come is asked for again.
+    pub fn permissions(&self) -> Result<Json, Error> {
+        let mut known = self.permissions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = &*known {
+            return answer.clone();
+        }
+        let answer = self.get::<&str, &str>("/access/permissions", []);
+        if matches!(answer, Ok(_) | Err(Error::Api { .. })) {
+            *known = Some(answer.clone());
+        }
+        answer
     }
 
     /// Waits on a channel, not with `block_on`: that would panic on a thread that belongs to another runtime.

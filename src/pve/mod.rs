@@ -10,6 +10,7 @@ mod encode;
 mod error;
 mod login;
 pub mod lxc_conf;
+pub mod permissions;
 mod secret;
 mod terminal;
 mod tls;

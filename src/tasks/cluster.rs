@@ -3,7 +3,7 @@
 //!
 //! An error is never read as "there is none": lists are asked for and searched, single objects are not.
 
-use super::{Decision, Observation, Verdict};
+use super::{Decision, Observation, Right, Verdict};
 use crate::host::{Action, ApiGet, Effect, LookError, Probe, Step};
 use crate::pve::values;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,17 @@ pub fn ha_groups() -> ApiGet {
     ApiGet::new("/cluster/ha/groups")
 }
 
+/// Either of these on a storage shows its definition and what lies on it.
+pub const SEES_STORAGE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
+
+/// Shows a guest among the cluster's resources.
+pub const SEES_GUEST: &str = "VM.Audit";
+
+/// What every write on HA needs, on every version.
+pub fn writes_ha(what: &str) -> Right {
+    Right::to(format!("set {what} in HA"), "/", "Sys.Console")
+}
+
 pub fn storages() -> ApiGet {
     ApiGet::new("/storage")
 }
@@ -181,12 +192,12 @@ pub fn nodes(host: &dyn Probe) -> Result<Members, LookError> {
 /// Why a guest that the list does not show may be there all the same: the list leaves out what an account may not see,
 /// and that is decided by `VM.Audit` alone.
 pub fn hidden_guest(host: &dyn Probe, vmid: &str) -> Result<Option<String>, LookError> {
-    missing_right(host, &format!("/vms/{vmid}"), &["VM.Audit"])
+    missing_right(host, &format!("/vms/{vmid}"), &[SEES_GUEST])
 }
 
 /// The same of a storage's definition.
 pub fn hidden_storage(host: &dyn Probe, storage: &str) -> Result<Option<String>, LookError> {
-    missing_right(host, &format!("/storage/{storage}"), &["Datastore.Audit", "Datastore.AllocateSpace"])
+    missing_right(host, &format!("/storage/{storage}"), SEES_STORAGE)
 }
 
 /// The same of tasks that others started on a node.
@@ -195,7 +206,7 @@ pub fn hidden_tasks(host: &dyn Probe, node: &str) -> Result<Option<String>, Look
 }
 
 /// That the account holds none of these privileges on a path, if it does not, in words.
-pub fn missing_right(host: &dyn Probe, path: &str, any_of: &[&str]) -> Result<Option<String>, LookError> {
+fn missing_right(host: &dyn Probe, path: &str, any_of: &[&str]) -> Result<Option<String>, LookError> {
     // Of this one path: the list of all paths leaves out those where a closer entry takes every right away.
     let rights = host.api(&ApiGet::new("/access/permissions").param("path", path))?;
     let granted = |path: &str, inherited: bool| {

@@ -3,7 +3,7 @@
 
 use super::cluster::CLUSTER;
 use super::fake::Fake;
-use super::{Change, Decision, Observation, Task, Verdict};
+use super::{AnyTask, Change, Decision, Observation, Task, Verdict, rights};
 use crate::host::{Action, ApiGet, Host, LookError, Output, Preview, Probe, Query, Stat, Step};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -35,6 +35,16 @@ impl Api {
             .on("/nodes", json!([node("pve1"), node("pve2"), node("pve3")]))
             .on("/cluster/status", json!([{"type": "cluster", "name": "c", "nodes": 3, "quorate": 1}]))
             .on("/access/permissions", json!({ "/": rights }))
+            .on("/version", json!({ "version": "9.1.7", "release": "9.1" }))
+    }
+
+    /// Asked by another user or token, which has these privileges everywhere.
+    pub fn asked_by(mut self, user: &str, privileges: &[&str]) -> Self {
+        self.user = Some(user.to_owned());
+        let held: serde_json::Map<String, Json> = privileges.iter().map(|r| ((*r).to_owned(), json!(1))).collect();
+        let paths = ["/", "/access", "/nodes", "/pool", "/storage", "/vms"];
+        let all: serde_json::Map<String, Json> = paths.iter().map(|p| ((*p).to_owned(), json!(held))).collect();
+        self.on("/access/permissions", Json::Object(all))
     }
 
     pub fn on(self, path: &str, data: Json) -> Self {
@@ -199,6 +209,13 @@ pub fn ok<T: Task>(task: &T, api: &dyn Probe, nodes: &FakeNodes) -> Verdict {
     let verdict = verdict(task, api, nodes);
     assert!(matches!(verdict.decision, Decision::Ok(_)), "{verdict:#?}");
     verdict
+}
+
+/// What this account lacks for what the task wants, a line each.
+pub fn lacks<T: Task>(task: &T, api: &dyn Probe) -> String {
+    let lines: Vec<String> =
+        rights::lacking(task, &task.probe_json(api), api).iter().map(|l| format!("{:?}: {l}", l.sure)).collect();
+    lines.join("\n")
 }
 
 /// `METHOD path key=value …` of the API steps, `NODE: words` of the others.

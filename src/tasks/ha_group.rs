@@ -8,7 +8,7 @@ mod rules;
 use super::args::OneOrMany;
 use super::cluster::{self, Placement, Row, field};
 use super::pve_storage::Presence;
-use super::{ArgFault, Decision, Observation, Task, Touches, Trail, Verdict};
+use super::{ArgFault, Decision, Observation, Right, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -48,7 +48,6 @@ pub struct Found {
     placement: Placement,
     resources: Vec<Row>,
     nodes: cluster::Members,
-    missing_right: Option<String>,
 }
 
 impl HaGroup {
@@ -61,15 +60,6 @@ impl HaGroup {
     }
 
     fn judge(&self, found: &Found) -> Verdict {
-        let verdict = self.differs(found);
-        match (&verdict.decision, &found.missing_right) {
-            // The lists are whole or refused, so that who may not write can still be told what is in order.
-            (Decision::Drift(change), Some(why)) => Verdict::blocked(format!("cannot {}: {why}", change.summary)),
-            _ => verdict,
-        }
-    }
-
-    fn differs(&self, found: &Found) -> Verdict {
         let nodes = match self.wanted_nodes() {
             Ok(nodes) => nodes,
             Err(why) => return Verdict::blocked(why),
@@ -173,8 +163,17 @@ impl Task for HaGroup {
             placement: cluster::placement(host)?,
             resources: cluster::rows(host, &cluster::ha_resources())?,
             nodes: cluster::nodes(host)?,
-            missing_right: cluster::missing_right(host, "/", &["Sys.Console"])?,
         }))
+    }
+
+    fn rights(&self, seen: &Self::Seen) -> Vec<Right> {
+        let cluster::Seen::Cluster(found) = seen else { return Vec::new() };
+        match self.judge(found).decision {
+            Decision::Drift(_) => vec![cluster::writes_ha(&self.name)],
+            // Its resources may be there when the turn comes.
+            Decision::Blocked(_) if self.state == Presence::Present => vec![cluster::writes_ha(&self.name).perhaps()],
+            _ => Vec::new(),
+        }
     }
 
     fn decide(&self, seen: &Self::Seen) -> Verdict {

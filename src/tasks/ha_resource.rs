@@ -1,7 +1,7 @@
 //! `ha_resource`: a guest that the cluster keeps running.
 
 use super::cluster::{self, Params, Placement, Row, field};
-use super::{ArgFault, Decision, Meanwhile, Observation, Task, Touches, Trail, Verdict, diff};
+use super::{ArgFault, Decision, Meanwhile, Observation, Right, Task, Touches, Trail, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -72,7 +72,6 @@ pub struct Found {
     placement: Placement,
     /// Where no such guest is shown: why there may be one all the same.
     hidden_guest: Option<String>,
-    missing_right: Option<String>,
 }
 
 impl HaResource {
@@ -165,9 +164,6 @@ impl HaResource {
     }
 
     fn create(&self, found: &Found) -> Verdict {
-        if let Some(why) = &found.missing_right {
-            return Verdict::blocked(format!("{} is no HA resource, and cannot be made one: {why}", self.sid));
-        }
         if cluster::find(&found.guests, "vmid", self.vmid()).is_none() {
             if let Some(why) = &found.hidden_guest {
                 return Verdict::blocked(format!("cannot tell whether there is a guest {}: {why}", self.vmid()));
@@ -361,8 +357,21 @@ impl Task for HaResource {
             hidden_guest,
             nodes: cluster::nodes(host)?,
             placement: cluster::placement(host)?,
-            missing_right: cluster::missing_right(host, "/", &["Sys.Console"])?,
         }))
+    }
+
+    fn rights(&self, seen: &Self::Seen) -> Vec<Right> {
+        let cluster::Seen::Cluster(found) = seen else { return Vec::new() };
+        match self.judge(found).decision {
+            Decision::Drift(_) => vec![cluster::writes_ha(&self.sid)],
+            // Its guest may be there when the turn comes. One that is in HA as described, and in error, wants no write.
+            Decision::Blocked(_) if cluster::find(&found.resources, "sid", &self.sid).is_none() => {
+                let see = Right::to("see the guest", format!("/vms/{}", self.vmid()), cluster::SEES_GUEST);
+                let see = found.hidden_guest.is_some().then_some(see);
+                see.into_iter().chain([cluster::writes_ha(&self.sid).perhaps()]).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn decide(&self, seen: &Self::Seen) -> Verdict {

@@ -4,7 +4,7 @@
 
 use super::args::OneOrMany;
 use super::cluster::{self, Nodes, Row, field};
-use super::{ArgFault, Observation, Task, Touches, Trail, Verdict, diff};
+use super::{ArgFault, Observation, Right, Task, Touches, Trail, Verdict, diff};
 use crate::host::{ApiGet, LookError, Method, Probe, Step, own_program};
 use installed::OnNode;
 use schemars::JsonSchema;
@@ -67,7 +67,6 @@ pub struct Found {
     guest: Option<(String, Row)>,
     /// Where it is not shown: why it may be there all the same.
     hidden_guest: Option<String>,
-    api_user: Option<String>,
 }
 
 impl Hookscript {
@@ -181,11 +180,6 @@ impl Hookscript {
         if now == self.volid() {
             return Verdict::ok(format!("{everywhere}, and container {} uses it", self.vmid));
         }
-        if let Some(user) = found.api_user.as_deref().filter(|user| *user != "root@pam") {
-            return Verdict::blocked(format!(
-                "only root@pam itself may set a hookscript, and the API is asked as {user}, which it is not"
-            ));
-        }
         let lock = field(config, "lock");
         if !lock.is_empty() {
             return Verdict::blocked(format!(
@@ -223,7 +217,7 @@ impl Hookscript {
             }
         };
         let path = path.filter(|p| !p.is_empty());
-        Ok(Found { nodes: cluster::nodes(host)?, path, guest, hidden_guest, api_user: host.api_user() })
+        Ok(Found { nodes: cluster::nodes(host)?, path, guest, hidden_guest })
     }
 }
 
@@ -262,6 +256,26 @@ impl Task for Hookscript {
         } else {
             installed::probe(self, host).map(cluster::Seen::Node)
         }
+    }
+
+    fn rights(&self, seen: &Self::Seen) -> Vec<Right> {
+        let cluster::Seen::Cluster(found) = seen else { return Vec::new() };
+        let mut rights = Vec::new();
+        if found.path.is_none() {
+            let to = format!("see storage {}", self.storage);
+            rights.push(Right::any(to, format!("/storage/{}", self.storage), cluster::SEES_STORAGE));
+        }
+        if self.activate && found.hidden_guest.is_some() {
+            let to = format!("see container {}", self.vmid);
+            rights.push(Right::to(to, format!("/vms/{}", self.vmid), cluster::SEES_GUEST));
+        }
+        let set = found.guest.as_ref().is_some_and(|(_, config)| field(config, "hookscript") == self.volid());
+        if self.activate && !set {
+            let right = Right::root(format!("set the hookscript of container {}", self.vmid));
+            // One that is not there, or not shown, may have it when the turn comes.
+            rights.push(if found.guest.is_some() { right } else { right.perhaps() });
+        }
+        rights
     }
 
     fn decide(&self, seen: &Self::Seen) -> Verdict {

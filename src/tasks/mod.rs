@@ -47,6 +47,7 @@ pub mod pve_storage;
 pub mod pve_template;
 pub mod registry;
 pub mod replace;
+pub mod rights;
 pub mod secret;
 pub mod set_fact;
 pub mod setup;
@@ -60,12 +61,13 @@ mod verdict;
 pub mod wait_for;
 
 pub use registry::KINDS;
+pub use rights::{Lack, Right};
 pub use trail::Trail;
 pub use verdict::{After, Change, Decision, Meanwhile, Verdict};
 
 use crate::host::{Bytes, LookError, Output, Probe};
 use schemars::JsonSchema;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -132,14 +134,14 @@ pub struct Source {
 }
 
 /// One name below a [`Source`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceEntry {
     /// Relative to the source, with `/` between names.
     pub path: String,
     pub item: SourceItem,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceItem {
     Directory,
@@ -248,6 +250,12 @@ pub trait Task: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stati
         Self::TOUCHES != Touches::Nothing
     }
 
+    /// What the login at the Proxmox API must be allowed for the change that the task wants by this look at the cluster;
+    /// nothing where it wants none. Nodes are not asked, so this is known also where the decision has to wait for them.
+    fn rights(&self, _seen: &Self::Seen) -> Vec<Right> {
+        Vec::new()
+    }
+
     /// Decides over all hosts of the play at once. A host that could not be asked is there as an error.
     /// Hosts that get no verdict have no result. `Touches::Cluster` answers with the key `cluster` alone.
     fn decide_all(&self, all: &BTreeMap<String, Observation<Self::Seen>>) -> BTreeMap<String, Verdict> {
@@ -292,6 +300,8 @@ pub trait AnyTask: Send + Sync {
     fn look_and_decide(&self, host: &dyn Probe) -> Result<Verdict, LookError>;
     /// The `Seen` as JSON, for deciding elsewhere.
     fn probe_json(&self, host: &dyn Probe) -> Result<Json, LookError>;
+    /// [`Task::rights`] on an observation as JSON.
+    fn rights_json(&self, seen: &Json) -> Result<Vec<Right>, serde_json::Error>;
     /// [`Task::decide_among`] on observations as JSON.
     fn decide_all_json(
         &self,
@@ -341,6 +351,10 @@ impl<T: Task> AnyTask for T {
     fn probe_json(&self, host: &dyn Probe) -> Result<Json, LookError> {
         let seen = self.probe(host)?;
         serde_json::to_value(seen).map_err(|e| LookError::cannot_tell(T::KIND, e))
+    }
+
+    fn rights_json(&self, seen: &Json) -> Result<Vec<Right>, serde_json::Error> {
+        Ok(self.rights(&T::Seen::deserialize(seen)?))
     }
 
     fn decide_all_json(

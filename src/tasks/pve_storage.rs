@@ -2,7 +2,7 @@
 
 use super::args::OneOrMany;
 use super::cluster::{self, Params, Row, field, flag};
-use super::{ArgFault, Meanwhile, Observation, Task, Touches, Trail, Verdict, diff};
+use super::{ArgFault, Decision, Meanwhile, Observation, Right, Task, Touches, Trail, Verdict, diff};
 use crate::host::{LookError, Method, Probe, Step};
 use crate::pve::values;
 use schemars::JsonSchema;
@@ -110,8 +110,6 @@ pub struct Found {
     nodes: cluster::Members,
     /// Where it is not listed: why it may be there all the same.
     hidden: Option<String>,
-    /// Where there is none: why the account cannot make it.
-    missing_right: Option<String>,
     /// A row for each storage on each node.
     #[serde(default)]
     states: Vec<Row>,
@@ -192,9 +190,6 @@ impl PveStorage {
     fn create(&self, found: &Found) -> Verdict {
         if let Some(why) = &found.hidden {
             return Verdict::blocked(format!("cannot tell whether storage {} exists: {why}", self.storage));
-        }
-        if let Some(why) = &found.missing_right {
-            return Verdict::blocked(format!("there is no storage {}, and it cannot be defined: {why}", self.storage));
         }
         let Some(kind) = self.kind else {
             return Verdict::blocked(format!("there is no storage {}; say its `type` to make it", self.storage));
@@ -363,13 +358,28 @@ impl Task for PveStorage {
             return Ok(cluster::Seen::Node(()));
         }
         let storages = cluster::rows(host, &cluster::storages())?;
-        let (mut hidden, mut missing_right) = (None, None);
-        if cluster::find(&storages, "storage", &self.storage).is_none() {
-            hidden = cluster::hidden_storage(host, &self.storage)?;
-            missing_right = cluster::missing_right(host, "/storage", &["Datastore.Allocate"])?;
-        }
+        let hidden = match cluster::find(&storages, "storage", &self.storage) {
+            Some(_) => None,
+            None => cluster::hidden_storage(host, &self.storage)?,
+        };
         let (nodes, states) = (cluster::nodes(host)?, cluster::rows(host, &cluster::storage_states())?);
-        Ok(cluster::Seen::Cluster(Found { storages, nodes, hidden, missing_right, states }))
+        Ok(cluster::Seen::Cluster(Found { storages, nodes, hidden, states }))
+    }
+
+    fn rights(&self, seen: &Self::Seen) -> Vec<Right> {
+        let cluster::Seen::Cluster(found) = seen else { return Vec::new() };
+        let name = &self.storage;
+        let there = cluster::find(&found.storages, "storage", name).is_some();
+        let write = Right::to(format!("define storage {name}"), "/storage", "Datastore.Allocate");
+        match self.judge(found).decision {
+            Decision::Drift(_) => vec![write],
+            // One that is not shown may be there, and as described.
+            Decision::Blocked(_) if !there && found.hidden.is_some() => {
+                vec![Right::any(format!("see storage {name}"), self.place(), cluster::SEES_STORAGE), write.perhaps()]
+            }
+            Decision::Blocked(_) if !there && self.state == Presence::Present => vec![write.perhaps()],
+            _ => Vec::new(),
+        }
     }
 
     fn decide(&self, seen: &Self::Seen) -> Verdict {

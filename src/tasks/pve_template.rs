@@ -3,7 +3,7 @@
 use super::apt::version;
 use super::args::OneOrMany;
 use super::cluster::{self, Row, field};
-use super::{ArgFault, Observation, Task, Touches, Verdict, diff};
+use super::{ArgFault, Decision, Observation, Right, Task, Touches, Verdict, diff};
 use crate::host::{ApiGet, LookError, Method, Probe, Step};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,20 @@ impl Task for PveTemplate {
             }
         }
         Ok(cluster::Seen::Cluster(found))
+    }
+
+    fn rights(&self, seen: &Self::Seen) -> Vec<Right> {
+        let cluster::Seen::Cluster(found) = seen else { return Vec::new() };
+        let place = format!("/storage/{}", self.storage);
+        let see = Right::any(format!("see what lies on storage {}", self.storage), &place, cluster::SEES_STORAGE);
+        let words = format!("download a template to storage {}", self.storage);
+        let download = Right::to(words, &place, "Datastore.AllocateTemplate");
+        match self.judge(found).decision {
+            Decision::Ok(_) | Decision::Wait { .. } => Vec::new(),
+            Decision::Drift(_) => vec![see, download],
+            // It may be there.
+            Decision::Blocked(_) | Decision::Failed(_) => vec![see, download.perhaps()],
+        }
     }
 
     fn decide(&self, seen: &Self::Seen) -> Verdict {

@@ -6,7 +6,7 @@ pub use codec::{MARK, read_frame, write_frame};
 
 use crate::event::Trace;
 use crate::host::{LookError, Output, Step, StepError};
-use crate::tasks::{AnyTask, Decision, Meanwhile, Trail, Verdict};
+use crate::tasks::{AnyTask, Decision, Lack, Meanwhile, Trail, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -57,6 +57,9 @@ pub enum Response {
     Probe {
         seen: Result<Json, LookError>,
         provisional: Vec<String>,
+        /// What the login lacks for the change that is wanted by this look; only of the host `cluster`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lacks: Vec<Lack>,
     },
     Perform {
         result: Result<Vec<Output>, StepError>,
@@ -112,6 +115,12 @@ pub struct HostResult {
     /// Check: steps that the previews of other hosts (`on`) have to be told of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Step>,
+    /// Check: it would run a program that may do anything, anywhere.
+    #[serde(default)]
+    pub does_anything: bool,
+    /// What the login at the API lacks for the change that the task wants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Lack>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +152,8 @@ impl HostResult {
             object: String::new(),
             trails: Vec::new(),
             elsewhere: Vec::new(),
+            does_anything: false,
+            lacks: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::fleet::task::wire;
 use crate::host::{Action, Effect, LookError, Output, Step, StepError};
 use crate::link::LinkError;
+use crate::tasks::cluster::CLUSTER;
 use crate::wire::{Request, Response};
 
 impl Session<'_, '_, '_> {
@@ -27,7 +28,10 @@ impl Session<'_, '_, '_> {
         }
         for host in asked {
             let answer = match self.fleet.hosts.answer(&host, &mut |_, _| {}) {
-                Ok(Response::Probe { seen, provisional }) => {
+                Ok(Response::Probe { seen, provisional, lacks }) => {
+                    if host == CLUSTER {
+                        self.lacks = self.sure_of(lacks, &provisional);
+                    }
                     self.doubts.extend(provisional);
                     seen
                 }

@@ -85,12 +85,16 @@ fn random(bytes: usize) -> Result<Vec<u8>, Fault> {
 
 pub fn permissions(call: &mut Call) -> Outcome {
     let who = match call.get("userid") {
-        Some(user) if user != call.who.user => {
-            call.need("/access", "Sys.Audit")?;
-            let (user, token) = user.split_once('!').map_or((user, None), |(u, t)| (u, Some(t.to_string())));
-            acl::Identity { user: user.into(), token }
+        Some(name) => {
+            let (user, token) = name.split_once('!').map_or((name, None), |(u, t)| (u, Some(t.to_string())));
+            let asked = acl::Identity { user: user.into(), token };
+            // One's own, and a user those of its tokens; a token is not its user.
+            if asked != call.who && !(call.who.token.is_none() && asked.user == call.who.user) {
+                call.need("/access", "Sys.Audit")?;
+            }
+            asked
         }
-        _ => call.who.clone(),
+        None => call.who.clone(),
     };
     let fixed = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
     let mut paths: Vec<String> = match call.get("path") {
@@ -101,9 +105,10 @@ pub fn permissions(call: &mut Call) -> Outcome {
     paths.dedup();
     let mut data = Map::new();
     for path in paths {
-        let held = acl::privileges(call.cluster, &who, &path);
+        let held = acl::effective(call.cluster, &who, &path);
         if !held.is_empty() {
-            data.insert(path, Value::Object(held.into_iter().map(|p| (p, json!(1))).collect()));
+            let held = held.into_iter().map(|(name, handed_down)| (name, json!(u8::from(handed_down))));
+            data.insert(path, Value::Object(held.collect()));
         }
     }
     Ok(Value::Object(data))

@@ -98,8 +98,14 @@ pub fn role(cluster: &Cluster, name: &str) -> Option<BTreeSet<String>> {
 
 /// The privileges of an identity on a path.
 pub fn privileges(cluster: &Cluster, who: &Identity, path: &str) -> BTreeSet<String> {
+    effective(cluster, who, path).into_keys().collect()
+}
+
+/// The same, each with whether it is handed down to the paths below. A token with privilege separation has what it and
+/// its user both have.
+pub fn effective(cluster: &Cluster, who: &Identity, path: &str) -> BTreeMap<String, bool> {
     let of_user = if who.user == "root@pam" {
-        PRIVILEGES.iter().map(|p| p.to_string()).collect()
+        PRIVILEGES.iter().map(|p| (p.to_string(), true)).collect()
     } else {
         granted(cluster, &who.user, path)
     };
@@ -108,11 +114,12 @@ pub fn privileges(cluster: &Cluster, who: &Identity, path: &str) -> BTreeSet<Str
     if !separate {
         return of_user;
     }
-    granted(cluster, &who.full(), path).intersection(&of_user).cloned().collect()
+    let of_token = granted(cluster, &who.full(), path);
+    of_token.into_iter().filter_map(|(name, down)| of_user.get(&name).map(|user| (name, down && *user))).collect()
 }
 
 /// The nearest path with entries decides, as in PVE: a closer entry replaces what is inherited.
-fn granted(cluster: &Cluster, who: &str, path: &str) -> BTreeSet<String> {
+fn granted(cluster: &Cluster, who: &str, path: &str) -> BTreeMap<String, bool> {
     let mut at = path.to_string();
     loop {
         let here: Vec<_> = cluster
@@ -121,10 +128,16 @@ fn granted(cluster: &Cluster, who: &str, path: &str) -> BTreeSet<String> {
             .filter(|acl| acl.who == who && acl.path == at && (acl.propagate || at == path))
             .collect();
         if !here.is_empty() {
-            return here.iter().filter_map(|acl| role(cluster, &acl.role)).flatten().collect();
+            let mut held = BTreeMap::new();
+            for acl in here {
+                for name in role(cluster, &acl.role).into_iter().flatten() {
+                    *held.entry(name).or_default() |= acl.propagate;
+                }
+            }
+            return held;
         }
         if at == "/" {
-            return BTreeSet::new();
+            return BTreeMap::new();
         }
         at = match at.rfind('/') {
             Some(0) | None => "/".into(),

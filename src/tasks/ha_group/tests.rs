@@ -1,6 +1,6 @@
 use super::*;
 use crate::tasks::fake::{faults, task};
-use crate::tasks::fake_cluster::{Api, FakeNodes, blocked, calls, drifts_and_predicts, ok};
+use crate::tasks::fake_cluster::{Api, FakeNodes, blocked, calls, drifts_and_predicts, lacks, ok};
 use serde_json::{Value as Json, json};
 
 fn wanted() -> HaGroup {
@@ -128,8 +128,18 @@ fn it_comes_after_its_resources_and_names_real_nodes() {
     blocked(&wanted(), &empty, &none(), "place the `ha_resource` task before this one");
     let elsewhere: HaGroup = task(json!({"name": "nfs1", "resources": "ct:101", "nodes": "pve1,pve9"}));
     blocked(&elsewhere, &pve9(json!([]), resource(json!({}))), &none(), "named pve9");
-    let reader = pve9(json!([]), resource(json!({}))).on("/access/permissions", json!({"/": {"Sys.Audit": 1}}));
-    blocked(&wanted(), &reader, &none(), "lacks Sys.Console");
+    let told = lacks(&wanted(), &pve9(json!([]), resource(json!({}))).asked_by("a@pve", &["Sys.Audit"]));
+    assert!(told.starts_with("Certainly: a@pve lacks Sys.Console on / to set nfs1 in HA; `pveum"), "{told}");
+    let refused = "Permission check failed (/, Sys.Audit)\n";
+    let blind = Api::three_nodes().asked_by("a@pve!t", &[]).fails("/cluster/ha/rules", 403, refused);
+    let told = lacks(&wanted(), &blind);
+    assert!(told.starts_with("Certainly: a@pve!t may not look (GET /cluster/ha/rules: Permission check"), "{told}");
+    assert!(told.contains("pveum acl modify / --tokens 'a@pve!t' --roles PVEAuditor --propagate 0"), "{told}");
+    let there = json!([{"rule": "nfs1", "type": "node-affinity", "nodes": "pve1,pve2,pve3", "strict": 1,
+                        "resources": "ct:101"}]);
+    let there = pve9(there, resource(json!({"failback": 0}))).asked_by("a@pve", &["Sys.Audit"]);
+    ok(&wanted(), &there, &none());
+    assert_eq!(lacks(&wanted(), &there), "");
     let broken = pve9(json!([]), resource(json!({}))).fails("/cluster/ha/groups", 500, "got timeout");
     blocked(&wanted(), &broken, &none(), "got timeout");
 }

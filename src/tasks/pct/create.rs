@@ -15,9 +15,6 @@ pub fn judge(task: &Pct, found: &Found, nodes: &Nodes<'_, OnNode>) -> Verdict {
     if let Some(why) = &found.hidden {
         return Verdict::blocked(format!("cannot tell whether container {vmid} exists: {why}"));
     }
-    if let Some(why) = &found.missing_right {
-        return Verdict::blocked(format!("there is no container {vmid}, and it cannot be made: {why}"));
-    }
     if let Some(why) = unasked(task, found, nodes) {
         return Verdict::blocked(why);
     }
@@ -33,9 +30,6 @@ pub fn judge(task: &Pct, found: &Found, nodes: &Nodes<'_, OnNode>) -> Verdict {
              over the network, or leave it out and set it with `pct exec`"
                 .to_owned(),
         );
-    }
-    if let Some(why) = task.root_only(found, &task.keys(), !task.unprivileged()) {
-        return Verdict::blocked(why);
     }
     if let Some(name) = task.node.as_ref().filter(|name| !found.nodes.iter().any(|n| n.name == **name)) {
         return Verdict::blocked(format!("no node of the cluster is named {name}"));

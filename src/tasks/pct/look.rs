@@ -2,8 +2,9 @@
 
 use super::Pct;
 use crate::host::{ApiGet, FileKind, LookError, Output, Probe, Query, Topic};
-use crate::pve::lxc_conf::RawLine;
+use crate::pve::permissions::ROOT;
 use crate::pve::values;
+use crate::pve::{Version, lxc_conf::RawLine};
 use crate::tasks::cluster::{self, Row, field};
 use crate::tasks::pve_template;
 use serde::{Deserialize, Serialize};
@@ -21,10 +22,9 @@ pub struct Found {
     pub templates: BTreeMap<String, Result<Vec<String>, String>>,
     /// Where no container is shown: why there may be one all the same.
     pub hidden: Option<String>,
-    /// Where there is none: why the account cannot make it.
-    pub missing_right: Option<String>,
-    /// Whom the API takes us for.
-    pub api_user: Option<String>,
+    /// Asked only where it says what a login may do that is not root@pam itself.
+    #[serde(default)]
+    pub pve_major: Option<u32>,
     /// What is sent to the API is seen by nobody on the way.
     #[serde(default)]
     pub api_takes_secrets: bool,
@@ -142,13 +142,20 @@ pub fn cluster(task: &Pct, host: &dyn Probe) -> Result<Found, LookError> {
             templates.insert(node.name.clone(), names);
         }
     }
-    let (mut hidden, mut missing_right) = (None, None);
-    if guest.is_none() {
-        hidden = cluster::hidden_guest(host, &task.vmid.to_string())?;
-        missing_right = cluster::missing_right(host, &format!("/vms/{}", task.vmid), &["VM.Allocate"])?;
-    }
-    let (api_user, api_takes_secrets) = (host.api_user(), host.api_takes_secrets());
-    Ok(Found { nodes, guests, guest, templates, hidden, missing_right, api_user, api_takes_secrets })
+    let hidden = match guest {
+        Some(_) => None,
+        None => cluster::hidden_guest(host, &task.vmid.to_string())?,
+    };
+    let pve_major = match host.api_user() {
+        Some(user) if user != ROOT => host
+            .api(&ApiGet::new("/version"))
+            .ok()
+            .and_then(|answer| Version::from_answer(&answer).ok())
+            .map(|version| version.major),
+        _ => None,
+    };
+    let api_takes_secrets = host.api_takes_secrets();
+    Ok(Found { nodes, guests, guest, templates, hidden, pve_major, api_takes_secrets })
 }
 
 fn guest(vmid: u32, host: &dyn Probe, guests: &[Row]) -> Result<Option<Guest>, LookError> {

@@ -5,12 +5,13 @@
 mod args;
 mod create;
 mod look;
+mod rights;
 mod update;
 
 pub use args::{Pct, Properties, State};
 
 use super::cluster;
-use super::{ArgFault, Observation, Task, Touches, Trail, Verdict};
+use super::{ArgFault, Observation, Right, Task, Touches, Trail, Verdict};
 use crate::host::{LookError, Probe};
 use crate::pve::lxc_conf;
 use crate::pve::values::{self, Property};
@@ -41,26 +42,6 @@ impl Pct {
             (Some(guest), State::Absent) => update::remove(self, found, guest),
             (Some(guest), _) => update::judge(self, found, guest, nodes),
         }
-    }
-
-    /// Why the account cannot set these keys, if it cannot. `privileged`: what the container is or will be.
-    fn root_only(&self, found: &Found, keys: &BTreeMap<String, String>, privileged: bool) -> Option<String> {
-        let user = found.api_user.as_deref().filter(|user| *user != "root@pam")?;
-        let reserved = keys.iter().find(|(key, value)| {
-            let property = values::shape_of(key).and_then(|shape| Property::parse(shape, value).ok());
-            match (key.as_str(), property) {
-                ("hookscript", _) => true,
-                ("features", Some(features)) => privileged || features.values.keys().any(|k| k != "nesting"),
-                (_, Some(volume)) => volume.get("volume").is_some_and(|v| v.starts_with('/')),
-                _ => false,
-            }
-        });
-        reserved.map(|(key, _)| {
-            format!(
-                "Proxmox lets only root@pam itself set `{key}` like this, and the API is asked as {user}, which it is not \
-                 (no token ever is): log in with root@pam and its password, or run on a node"
-            )
-        })
     }
 }
 
@@ -128,6 +109,13 @@ impl Task for Pct {
             look::cluster(self, host).map(cluster::Seen::Cluster)
         } else {
             look::node(self, host).map(cluster::Seen::Node)
+        }
+    }
+
+    fn rights(&self, seen: &Self::Seen) -> Vec<Right> {
+        match seen {
+            cluster::Seen::Cluster(found) => rights::needed(self, found),
+            cluster::Seen::Node(_) => Vec::new(),
         }
     }
 

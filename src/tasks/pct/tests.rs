@@ -3,7 +3,9 @@ use super::*;
 use crate::host::{ApiGet, FileKind, Output};
 use crate::tasks::Decision;
 use crate::tasks::fake::{Fake, faults, stat, task};
-use crate::tasks::fake_cluster::{Api, FakeNode, FakeNodes, blocked, calls, drifts_and_predicts, nodes, ok, verdict};
+use crate::tasks::fake_cluster::{
+    Api, FakeNode, FakeNodes, blocked, calls, drifts_and_predicts, lacks, nodes, ok, verdict,
+};
 use serde_json::{Value as Json, json};
 
 const TEMPLATE: &str = "debian-13-standard_13.1-2_amd64.tar.zst";
@@ -46,6 +48,21 @@ fn empty() -> FakeNodes {
 }
 
 /// The cluster without the container.
+const ALL: &[&str] = &[
+    "Datastore.AllocateSpace",
+    "Datastore.Audit",
+    "SDN.Use",
+    "Sys.Modify",
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Config.CPU",
+    "VM.Config.Disk",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.PowerMgmt",
+];
+
 fn without() -> Api {
     let api = Api::three_nodes().answer(cluster::guests(), json!([]));
     ["pve1", "pve2", "pve3"].into_iter().fold(api, |api, node| {
@@ -169,12 +186,75 @@ fn a_device_that_says_nothing_is_not_empty() {
 
 #[test]
 fn what_a_token_can_never_do_is_said_before() {
-    let token = || Api { user: Some("root@pam!converge".into()), ..without() };
-    blocked(&with(json!({})), &token(), &empty(), "no token ever is");
+    let token = || without().asked_by("root@pam!converge", ALL);
+    let told = lacks(&with(json!({})), &token());
+    assert!(
+        told.contains("Certainly: only root@pam itself may set `features` of container 101 like this, set `rootfs`"),
+        "{told}"
+    );
+    assert!(told.contains("no token ever is") && told.contains("--on-node"), "{told}");
     let plain = json!({"vmid": 102, "ostemplate": "local:vztmpl/debian-13-standard", "rootfs": "local-lvm:8",
                        "features": "nesting=1"});
-    let change = drifts_and_predicts(&task::<Pct>(plain), token(), &empty());
+    let plain = task::<Pct>(plain);
+    assert_eq!(lacks(&plain, &token()), "");
+    let change = drifts_and_predicts(&plain, token(), &empty());
     assert!(calls(&change)[0].contains("unprivileged=1"));
+}
+
+/// Key by key, as Proxmox asks; one privilege less than all is what is missing.
+#[test]
+fn each_key_needs_its_own_right() {
+    let plain = json!({"arch": "amd64", "digest": "aa", "hostname": "nfs1", "memory": "2048", "ostype": "debian",
+                       "rootfs": "local-lvm:vm-101-disk-0,size=8G", "swap": 512, "unprivileged": 1,
+                       "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:50:20:D7,type=veth",
+                       "features": "nesting=1", "mp0": "/dev/drbd101,mp=/data,shared=1"});
+    let api = || on_pve2(plain.clone(), running());
+    for (stated, expected) in [
+        (json!({"memory": 4096}), "VM.Config.Memory on /vms/101"),
+        (json!({"swap": 1024}), "VM.Config.Memory on /vms/101"),
+        (json!({"cores": 2}), "VM.Config.CPU on /vms/101"),
+        (json!({"hostname": "other"}), "VM.Config.Network on /vms/101"),
+        (json!({"nameserver": "192.168.1.1"}), "VM.Config.Network on /vms/101"),
+        (json!({"net0": "name=eth0,bridge=vmbr1"}), "VM.Config.Network on /vms/101"),
+        (json!({"net0": "name=eth0,bridge=vmbr1,tag=7"}), "SDN.Use on /sdn/zones/localnetwork/vmbr1/7"),
+        (json!({"onboot": true}), "VM.Config.Options on /vms/101"),
+        (json!({"tags": "nfs"}), "VM.Config.Options on /vms/101"),
+        (json!({"rootfs": "volume=local-lvm:vm-101-disk-0,quota=1"}), "VM.Config.Disk on /vms/101"),
+        (json!({"features": "nesting=0"}), "VM.Allocate on /vms/101"),
+        (json!({"features": "nesting=1,mount=nfs"}), "only root@pam itself"),
+        (json!({"mp0": "/dev/drbd101,mp=/data,shared=1,backup=1"}), "only root@pam itself"),
+        (json!({"hookscript": "local:snippets/x"}), "only root@pam itself"),
+        (json!({"state": "stopped"}), "VM.PowerMgmt on /vms/101"),
+        (json!({"state": "absent"}), "VM.Allocate on /vms/101"),
+    ] {
+        let mut stated = stated;
+        stated["vmid"] = json!(101);
+        let wanted: Pct = task(stated.clone());
+        let (needs, _) = expected.split_once(" on ").unwrap_or((expected, ""));
+        let all_but: Vec<&str> = ALL.iter().filter(|name| **name != needs).copied().collect();
+        let told = lacks(&wanted, &api().asked_by("a@pve!t", &all_but));
+        assert!(told.contains(expected), "{stated}: {told}");
+        assert_eq!(told.lines().count(), 1, "{stated}: {told}");
+        if !expected.starts_with("only") {
+            assert_eq!(lacks(&wanted, &api().asked_by("a@pve!t", ALL)), "", "{stated}");
+        }
+    }
+    let same: Pct = task(json!({"vmid": 101, "memory": 2048, "state": "started"}));
+    assert_eq!(lacks(&same, &api().asked_by("a@pve!t", &["VM.Audit"])), "");
+}
+
+#[test]
+fn what_cannot_be_told_is_said() {
+    let more: Pct = task(json!({"vmid": 101, "memory": 4096}));
+    let refused = on_pve2(config(), running()).fails("/access/permissions", 403, "no");
+    let told = lacks(&more, &Api { user: Some("a@pve".into()), ..refused });
+    assert!(told.starts_with("CannotTell: cannot tell whether a@pve has the rights"), "{told}");
+    assert!(told.contains("VM.Config.Memory on /vms/101"), "{told}");
+    let strange = on_pve2(config(), running()).on("/access/permissions", json!(["/"]));
+    let told = lacks(&more, &Api { user: Some("a@pve".into()), ..strange });
+    assert!(told.starts_with("CannotTell"), "{told}");
+    // root@pam itself is not asked about: nothing of it is scripted.
+    assert_eq!(lacks(&more, &on_pve2(config(), running())), "");
 }
 
 #[test]
@@ -259,7 +339,8 @@ fn what_an_account_may_not_see_is_not_absent() {
     }
     let audit = json!({"/vms": {"VM.Audit": 1}});
     ok(&gone, &seen_by(audit.clone()), &with_file(""));
-    blocked(&with(json!({})), &seen_by(audit), &empty(), "cannot be made: the account lacks VM.Allocate on /vms/101");
+    let told = lacks(&with(json!({})), &Api { user: Some("a@pve".into()), ..seen_by(audit) });
+    assert!(told.contains("Certainly: a@pve lacks VM.Allocate, "), "{told}");
 }
 
 #[test]

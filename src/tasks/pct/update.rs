@@ -40,13 +40,11 @@ fn decide(task: &Pct, found: &Found, guest: &Guest, nodes: &Nodes<'_, OnNode>) -
     if let Some(why) = fixed(task, guest) {
         return Verdict::blocked(why);
     }
-    let differing: BTreeMap<String, String> =
-        task.keys().into_iter().filter(|(key, wanted)| !values::same(key, wanted, guest.config.get(key))).collect();
+    let differing = differing(task, guest);
     let raw_differs = lxc_conf::differs(&task.raw(), &guest.raw());
-    let must_start = task.state == State::Started && !guest.is_running();
-    let must_stop = task.state == State::Stopped && guest.is_running();
+    let power_needed = power_needed(task, guest);
     if let Some(lock) = guest.lock() {
-        let wants_something = !differing.is_empty() || raw_differs || must_start || must_stop;
+        let wants_something = !differing.is_empty() || raw_differs || power_needed;
         let unlock = format!(
             "container {} on {} is locked ({lock}), and no task that can be seen works on it: it can neither be started \
              nor moved. Only you can know whether that is over: then `pct unlock {}` on {}",
@@ -70,20 +68,30 @@ fn decide(task: &Pct, found: &Found, guest: &Guest, nodes: &Nodes<'_, OnNode>) -
             .warn(format!("it is locked ({lock}): {work} works on it"));
     }
     if !differing.is_empty() {
-        let privileged = !values::truthy(guest.config.get("unprivileged"));
-        if let Some(why) = task.root_only(found, &differing, privileged) {
-            return Verdict::blocked(why);
-        }
         return put(task, guest, &differing);
     }
     if raw_differs {
         return write_raw(task, guest, nodes);
     }
-    if must_start || must_stop {
+    if power_needed {
         return power(task, found, guest);
     }
     let word = if guest.is_running() { "runs" } else { "is stopped" };
     Verdict::ok(format!("container {} {word} on {} as described", task.vmid, guest.node))
+}
+
+/// The keys whose value is not the one that is stated.
+pub fn differing(task: &Pct, guest: &Guest) -> BTreeMap<String, String> {
+    task.keys().into_iter().filter(|(key, wanted)| !values::same(key, wanted, guest.config.get(key))).collect()
+}
+
+/// It does not run and shall, or the other way round.
+pub fn power_needed(task: &Pct, guest: &Guest) -> bool {
+    match task.state {
+        State::Started => !guest.is_running(),
+        State::Stopped => guest.is_running(),
+        State::Present | State::Absent => false,
+    }
 }
 
 /// What cannot be changed, or not without somebody's data.
@@ -187,7 +195,7 @@ fn write_raw(task: &Pct, guest: &Guest, nodes: &Nodes<'_, OnNode>) -> Verdict {
     verdict
 }
 
-fn power(task: &Pct, found: &Found, guest: &Guest) -> Verdict {
+pub fn power(task: &Pct, found: &Found, guest: &Guest) -> Verdict {
     let (verb, wanted) = if task.state == State::Started { ("start", "running") } else { ("shutdown", "stopped") };
     // An HA resource is only asked for: the manager acts some seconds later, and the task's OK says nothing.
     if let Some(asked) = guest.ha() {

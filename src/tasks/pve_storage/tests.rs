@@ -1,6 +1,6 @@
 use super::*;
 use crate::tasks::fake::{faults, task};
-use crate::tasks::fake_cluster::{Api, FakeNodes, blocked, calls, drifts_and_predicts, ok};
+use crate::tasks::fake_cluster::{Api, FakeNodes, blocked, calls, drifts_and_predicts, lacks, ok};
 
 fn nfs() -> Json {
     json!({"storage": "nfs1", "type": "nfs", "server": "192.168.1.11", "export": "/data",
@@ -66,7 +66,7 @@ fn what_cannot_be_changed_is_left_to_a_person() {
 fn an_account_that_sees_less_does_not_make_a_second_one() {
     let gone: PveStorage = task(json!({"storage": "nfs1", "state": "absent"}));
     let made: PveStorage = task(nfs());
-    let seen_by = |rights: Json| api(json!([])).on("/access/permissions", rights);
+    let seen_by = |rights: Json| Api { user: Some("a@pve".into()), ..api(json!([])) }.on("/access/permissions", rights);
     // Datastore.Allocate makes and removes storages and shows none. Held above without being handed down is not held.
     for rights in [
         json!({"/": {"Sys.Audit": 1}}),
@@ -75,14 +75,20 @@ fn an_account_that_sees_less_does_not_make_a_second_one() {
     ] {
         let why = "exists: the account lacks Datastore.Audit or Datastore.AllocateSpace on /storage/nfs1";
         blocked(&gone, &seen_by(rights.clone()), &none(), why);
-        blocked(&made, &seen_by(rights), &none(), why);
+        blocked(&made, &seen_by(rights.clone()), &none(), why);
+        let told = lacks(&made, &seen_by(rights));
+        let expected = "Certainly: a@pve lacks Datastore.Audit or Datastore.AllocateSpace on /storage/nfs1 to see";
+        assert!(told.contains(expected), "{told}");
     }
     // Held on the storage itself is enough to see it; who makes one needs more.
     for shown in ["Datastore.Audit", "Datastore.AllocateSpace"] {
         let seen = json!({"/storage/nfs1": {shown: 0}});
         ok(&gone, &seen_by(seen.clone()), &none());
-        blocked(&made, &seen_by(seen), &none(), "cannot be defined: the account lacks Datastore.Allocate on /storage");
+        assert_eq!(lacks(&gone, &seen_by(seen.clone())), "");
+        let told = lacks(&made, &seen_by(seen));
+        assert!(told.starts_with("Certainly: a@pve lacks Datastore.Allocate on /storage to define"), "{told}");
         let both = json!({"/storage/nfs1": {shown: 0}, "/storage": {"Datastore.Allocate": 0}});
+        assert_eq!(lacks(&made, &seen_by(both.clone())), "");
         drifts_and_predicts(&made, seen_by(both), &none());
     }
 }

@@ -66,6 +66,7 @@ pub fn create(call: &mut Call) -> Outcome {
     if let Some(volume) = asked.get("hookscript") {
         content::check_hookscript(call.site, &node, volume).map_err(Fault::die)?;
     }
+    may_create(call, &place, unprivileged)?;
     let place = Place::parse(call, vmid, &place)?;
     for (key, value) in std::mem::take(&mut asked) {
         let value = modify::normalise(call, &key, &value, true);
@@ -94,6 +95,23 @@ pub fn create(call: &mut Call) -> Outcome {
         super::power::start(call)?;
     }
     Ok(upid)
+}
+
+/// What is asked beside the keys: the storages of volume and template, and what privileged containers need from 9 on.
+fn may_create(call: &Call, rootfs: &str, unprivileged: bool) -> Result<(), Fault> {
+    if let Ok((storage, _)) = parse_volume_id(volume_of(rootfs)) {
+        call.need(&format!("/storage/{storage}"), "Datastore.AllocateSpace")?;
+    }
+    if let Ok((storage, _)) = parse_volume_id(call.param("ostemplate")) {
+        let path = format!("/storage/{storage}");
+        if !call.may(&path, "Datastore.Audit") {
+            call.need(&path, "Datastore.AllocateSpace")?;
+        }
+    }
+    if !unprivileged && call.flavour == Flavour::Pve9 {
+        call.need("/", "Sys.Modify")?;
+    }
+    Ok(())
 }
 
 /// Where the root file system goes, and how the configuration names it.
