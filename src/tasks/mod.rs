@@ -48,6 +48,8 @@ pub mod pve_template;
 pub mod registry;
 pub mod replace;
 pub mod rights;
+#[cfg(test)]
+mod rights_tests;
 pub mod secret;
 pub mod set_fact;
 pub mod setup;
