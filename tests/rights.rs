@@ -1,7 +1,13 @@
 //! Logins that are not root@pam itself, with the real binary against the lab's API: what they may not do is told before
 //! the first change, and nothing is written then.
 
+use converge::diagnostic::Sources;
+use converge::event::{Event, Mode, Outcome, Reporter, TaskResult};
+use converge::fleet::{Fleet, Options, foresee};
+use converge::inventory::Inventory;
 use converge::lab::{Lab, api};
+use converge::link::{ApiHost, Connect, LabHosts, Link, LinkError, in_process};
+use converge::playbook::{self, Context};
 use converge::pve::{Client, Config, Login, Method, SecondFactor, Secret, Trust};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -307,4 +313,100 @@ fn what_cannot_be_known_before_is_said_and_tried() {
     let (outcome, words) = applied.of("pve_storage");
     assert_eq!(outcome, "blocked");
     contains(&words, &["lacks Datastore.Allocate on /storage"]);
+}
+
+/// The lab's nodes, and its API as a token is answered.
+struct Mixed {
+    lab: LabHosts,
+    client: Client,
+    state: std::path::PathBuf,
+}
+
+impl Connect for Mixed {
+    fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
+        if host != "cluster" {
+            return self.lab.connect(host, mode);
+        }
+        let (client, state) = (self.client.clone(), self.state.clone());
+        in_process(host, mode, move || Box::new(ApiHost::new(client, &state)))
+    }
+
+    fn api_user(&self) -> Option<String> {
+        Some(self.client.user().to_owned())
+    }
+}
+
+#[derive(Default)]
+struct Told(Vec<TaskResult>, Vec<String>);
+
+impl Reporter for Told {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Result(result) => self.0.push(result.clone()),
+            Event::Note { message } => self.1.push(message.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// As `converge check` and `converge apply` run it, with nodes that answer.
+fn drive(bed: &Bed, user: &str, mode: Mode) -> (u8, Told) {
+    let secret = std::fs::read_to_string(bed.dir.path().join("secret")).unwrap();
+    let login = Login::Token { id: format!("{user}!ci"), secret: Secret::new(secret) };
+    let trust = Trust::CaFile(bed.dir.path().join("ca.pem"));
+    let client = Client::new(Config::new(vec![bed.server.base_url().to_owned()], login, trust)).unwrap();
+    let lab = Lab::open(bed.dir.path().join("lab")).unwrap();
+    through(&Mixed { lab: LabHosts::new(lab), client, state: bed.dir.path().join("state") }, bed, mode)
+}
+
+fn through(connect: &dyn Connect, bed: &Bed, mode: Mode) -> (u8, Told) {
+    let inventory = Inventory::cluster(Lab::open(bed.dir.path().join("lab")).unwrap().host_names().unwrap());
+    let (options, context, mut sources) = (Options::default(), Context::default(), Sources::default());
+    let books = playbook::load(&[REFERENCE.into()], &mut sources, &context).expect("the reference playbook");
+    let mut told = Told::default();
+    let foreseen = match mode {
+        Mode::Check => Default::default(),
+        Mode::Apply => foresee(&options, &inventory, &context, connect, sources.clone(), &books),
+    };
+    let fleet = Fleet::new(mode, &options, &inventory, &context, connect, sources, &mut told);
+    let exit = if foreseen.forbids() { fleet.refuse(&books, foreseen) } else { fleet.foreseen(&foreseen).run(&books) };
+    (exit, told)
+}
+
+#[test]
+fn a_check_of_the_reference_playbook_foretells_what_an_apply_says() {
+    let bed = Bed::new();
+    bed.token("root@pam", false);
+    let before = bed.state();
+    let (exit, checked) = drive(&bed, "root@pam", Mode::Check);
+    assert_eq!(exit, 3);
+    let (exit, applied) = drive(&bed, "root@pam", Mode::Apply);
+    assert_eq!(exit, 1);
+    bed.is_still(&before);
+    let of = |told: &Told, kind: &str| told.0.iter().find(|r| r.kind == kind).cloned();
+    let (foretold, blocked) = (of(&checked, "pct").unwrap(), of(&applied, "pct").unwrap());
+    assert_eq!((foretold.outcome, blocked.outcome), (Outcome::Drifted, Outcome::Blocked));
+    contains(&foretold.warnings.join(" "), &["refused before its first change", &blocked.summary]);
+    let hook = of(&checked, "hookscript").unwrap();
+    contains(&hook.warnings.join(" "), &["may be refused here: only root@pam itself may set the hookscript"]);
+    contains(
+        &applied.1.join(" "),
+        &["may be refused when its turn comes: only root@pam itself may set the hookscript"],
+    );
+    assert_eq!(applied.0.len(), 1, "{:?}", applied.0);
+}
+
+#[test]
+fn the_reference_cluster_is_in_sync_for_an_auditor() {
+    // Built by this very program, which the hookscript compares.
+    let bed = Bed::new();
+    let lab = Lab::open(bed.dir.path().join("lab")).unwrap();
+    assert_eq!(through(&LabHosts::new(lab), &bed, Mode::Apply).0, 0);
+    bed.token("auditor@pve", false);
+    bed.grant("/", "PVEAuditor", &[("users", "auditor@pve")]);
+    for mode in [Mode::Check, Mode::Apply] {
+        let (exit, told) = drive(&bed, "auditor@pve", mode);
+        assert_eq!(exit, 0, "{:?}", told.0.iter().filter(|r| r.outcome != Outcome::Ok).collect::<Vec<_>>());
+        assert!(told.1.is_empty(), "{:?}", told.1);
+    }
 }
