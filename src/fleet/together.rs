@@ -3,6 +3,8 @@
 //! What becomes of the results (`until`, `register`, handlers, failures) is not its matter: it answers for each host, as
 //! an agent would for a task of its own.
 
+mod differing;
+mod doubt;
 mod reach;
 mod rights;
 
@@ -17,6 +19,8 @@ use crate::playbook::TaskDef;
 use crate::tasks::cluster::CLUSTER;
 use crate::tasks::{After, Change, Decision, Lack, Meanwhile, Observation, Touches, Verdict};
 use crate::wire::{HostResult, Status};
+use differing::differing;
+use doubt::Doubt;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -75,50 +79,6 @@ pub fn run(
     answers
 }
 
-/// Where hosts describe different things: which field, and what each of them says.
-fn differing(lanes: &[Lane], shared: &Shared) -> Option<String> {
-    let all: Vec<(&str, Json)> =
-        shared.iter().map(|(at, ready)| (lanes[*at].host.as_str(), ready.task.to_json())).collect();
-    let (first, rest) = all.split_first()?;
-    let field = rest.iter().find_map(|(_, other)| first_difference("", &first.1, other))?;
-    let secret = ["secret", "password", "token"].iter().any(|word| field.contains(word));
-    let said: Vec<String> = all
-        .iter()
-        .map(|(host, task)| match task.pointer(&field) {
-            _ if secret => format!("{host}: (hidden)"),
-            Some(value) => format!("{host}: {value}"),
-            None => format!("{host}: nothing"),
-        })
-        .collect();
-    let name = field.trim_start_matches('/').replace('/', ".");
-    Some(format!(
-        "this is decided once for all hosts, but `{name}` differs between them ({}); use values that are the same \
-         everywhere, or name each host in the task",
-        said.join(", ")
-    ))
-}
-
-/// A JSON pointer to the first place where two values differ.
-fn first_difference(at: &str, a: &Json, b: &Json) -> Option<String> {
-    match (a, b) {
-        (Json::Object(a), Json::Object(b)) => {
-            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-            keys.into_iter().find_map(|key| {
-                let path = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
-                match (a.get(key), b.get(key)) {
-                    (Some(a), Some(b)) => first_difference(&path, a, b),
-                    _ => Some(path),
-                }
-            })
-        }
-        (Json::Array(a), Json::Array(b)) if a.len() == b.len() => {
-            let pairs = a.iter().zip(b).enumerate();
-            pairs.into_iter().find_map(|(n, (a, b))| first_difference(&format!("{at}/{n}"), a, b))
-        }
-        _ => (a != b).then(|| at.to_owned()),
-    }
-}
-
 /// What was done so far for one verdict.
 #[derive(Default)]
 struct Made {
@@ -133,6 +93,10 @@ struct Made {
     overtaken: u32,
     /// What was waited for last.
     awaited: Option<String>,
+    /// A change of which nobody knows whether it was made, until the next look.
+    doubt: Option<Doubt>,
+    /// What was said besides by those who carried out the changes.
+    remarks: Vec<String>,
 }
 
 struct Session<'f, 'a, 's> {
@@ -261,12 +225,15 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         let circle = match made.last {
             Some(After::LookAgain) => Some("still not as described after the change"),
             _ if made.seen.len() >= MAX_STAGES || made.seen.contains(change) => Some("no progress"),
+            // What was in doubt was not done. Once is enough: whatever refused it would refuse it again.
+            _ if made.doubt.is_some() && made.summaries.last() == Some(&change.summary) => Some("no progress"),
             _ => None,
         };
         if let Some(words) = circle {
             self.end(host, Status::Failed, format!("{words}; it still wants to: {}", change.summary), verdict);
             return false;
         }
+        made.remarks.extend(made.doubt.take().map(Doubt::settled));
         let before = (made.diff.len(), made.last);
         made.summaries.push(change.summary.clone());
         made.diff.push_str(&change.diff);
@@ -277,6 +244,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         match self.perform(host, &change.steps, &notify) {
             Ok(outputs) => {
                 let made = self.made.entry(host.to_owned()).or_default();
+                made.remarks.extend(doubt::remarks(&change.steps, &outputs));
                 made.outputs.extend(outputs);
                 if self.fleet.mode == Mode::Check {
                     let summary = change.summary.clone();
@@ -302,6 +270,16 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
                 }
                 // Whoever writes again and again is given room to finish.
                 std::thread::sleep(Duration::from_millis(300 * u64::from(made.overtaken)));
+                true
+            }
+            // A look settles it, if there is one.
+            Err(error @ StepError::Unknown { .. }) if change.after != After::Done => {
+                let made = self.made.entry(host.to_owned()).or_default();
+                if change.steps.len() > 1 {
+                    // Steps after the one in doubt were not tried.
+                    made.last = Some(After::NextStage);
+                }
+                made.doubt = Some(Doubt { said: error.to_string(), change: made.summaries.len() - 1 });
                 true
             }
             Err(error) => {
@@ -381,9 +359,10 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         let (status, words) = made.end.unwrap_or((Status::Failed, "stopped before it was converged".into()));
         let verdict = made.verdict.unwrap_or_else(|| Verdict::ok(""));
         let (data, finished) = self.ready.task.finish(verdict.data, &made.outputs);
+        let (words, remarks, done) = doubt::settle(status, words, made.summaries, made.doubt, made.remarks);
         let summary = match status {
-            Status::Changed => made.summaries.join("; "),
-            _ if self.fleet.mode == Mode::Apply => with_done(status, words, &made.summaries),
+            Status::Changed => done.join("; "),
+            _ if self.fleet.mode == Mode::Apply => with_done(status, words, &done),
             _ => words,
         };
         let mut answer = HostResult::new(status, summary);
@@ -393,6 +372,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
         }
         let check = self.fleet.mode == Mode::Check;
         (answer.diff, answer.warnings, answer.data) = (made.diff, verdict.warnings, data);
+        answer.warnings.extend(remarks);
         answer.provisional = self.doubts.iter().filter(|_| check).cloned().collect();
         answer.predicted = check && status == Status::Drifted;
         answer.touched = !check && made.last.is_some();

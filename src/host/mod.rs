@@ -6,6 +6,7 @@
 mod local;
 mod own_program;
 mod preview;
+pub mod pvesh;
 mod query;
 mod step;
 
@@ -85,6 +86,10 @@ pub enum StepError {
     /// Somebody else changed the same thing since it was looked at; nothing was done, and a new look helps.
     #[error("{what}: {why}")]
     Overtaken { what: String, why: String },
+    /// It may have been done or not, and only a new look tells: no answer came, or one that settles nothing (Proxmox
+    /// writes some configurations and answers with an error all the same).
+    #[error("{what}: {why}")]
+    Unknown { what: String, why: String },
     #[error(transparent)]
     Look(#[from] LookError),
 }

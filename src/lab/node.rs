@@ -2,11 +2,11 @@
 
 use super::commands::{self, Ctx};
 use super::files::{FileError, View, Writer, reference};
+use super::guest;
 use super::handle::{Lab, LabError};
 use super::world::{Place, World};
-use super::{api, guest};
 use crate::host::{
-    Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError, look_through, own_program,
+    Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError, look_through, own_program, pvesh,
 };
 use serde_json::Value as Json;
 use std::path::Path;
@@ -110,13 +110,7 @@ impl Probe for Seat {
         if let Place::Container(_) = self.place {
             return Err(LookError::cannot_tell(&get.path, "a container has no Proxmox API"));
         }
-        self.transaction(|ctx| {
-            api::get(ctx, &get.path, &get.params).map_err(|e| LookError::Api {
-                path: get.path.clone(),
-                status: e.status,
-                message: e.message,
-            })
-        })
+        pvesh::answer(&get.path, &self.query(&pvesh::get_query(get))?)
     }
 }
 
@@ -169,11 +163,10 @@ pub(super) fn act(ctx: &mut Ctx, action: &Action) -> Result<Output, StepError> {
             }
             return Ok(output);
         }
-        Action::Api { method, path, params, .. } => {
-            let data = api::write(ctx, *method, path, params).map_err(|e| {
-                StepError::Look(LookError::Api { path: path.clone(), status: e.status, message: e.message })
-            })?;
-            return Ok(Output::ok(data.to_string()));
+        Action::Api { method, path, params, wait_s } => {
+            let (argv, _) = pvesh::write_argv(*method, path, params, *wait_s)?;
+            let output = commands::run(ctx, &argv, None)?;
+            return if output.rc == 0 { Ok(output) } else { Err(pvesh::refusal(path, &output).into()) };
         }
         // Done by the caller, outside of the world's lock.
         Action::Sleep { .. } => {}

@@ -2,12 +2,14 @@
 //!
 //! There is no file system and no program behind it; whoever asks for one is told so, never "absent".
 
+mod write;
+
 use crate::host::{Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
-use crate::pve::{self, Client, TaskEnd, Upid};
+use crate::pve::{self, Client};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use write::Write;
 
 /// The one file the engine keeps on every host: the handlers it owes. For the cluster it lies on the workstation.
 const JOURNAL: &str = "/var/lib/converge/handlers.json";
@@ -40,20 +42,6 @@ impl ApiHost {
 
     fn by(way: Way, state: &Path) -> Self {
         Self { way, name: "cluster".into(), journal: state.join("handlers.json") }
-    }
-
-    /// A PUT of a container's configuration can answer 500 and be written all the same (a bridge that does not exist),
-    /// and a connection can end before the answer. What stands there now tells.
-    fn was_written(client: &Client, method: pve::Method, path: &str, params: &BTreeMap<String, String>) -> bool {
-        if method != pve::Method::Put || !(path.contains("/lxc/") && path.ends_with("/config")) {
-            return false;
-        }
-        let Ok(config) = client.get::<&str, &str>(path, []) else { return false };
-        params.iter().all(|(key, value)| match key.as_str() {
-            "digest" => true,
-            "delete" => pve::values::list(value).into_iter().all(|gone| config.get(gone).is_none()),
-            _ => pve::values::same(key, value, config.get(key)),
-        })
     }
 
     fn no_files(path: &Path) -> LookError {
@@ -155,37 +143,11 @@ impl Host for ApiHost {
     fn perform(&self, step: &Step) -> Result<Output, StepError> {
         match &step.action {
             Action::Api { method, path, params, wait_s } => {
-                let client = match &self.way {
-                    Way::Rest(client) => client,
-                    Way::Node(node) => return node.perform(step),
-                };
-                let method = match method {
-                    crate::host::Method::Post => pve::Method::Post,
-                    crate::host::Method::Put => pve::Method::Put,
-                    crate::host::Method::Delete => pve::Method::Delete,
-                };
-                let failed = |e: pve::Error| {
-                    let (what, why) = ("the Proxmox API".to_owned(), with_advice(e.to_string(), &e));
-                    if e.is_conflict() { StepError::Overtaken { what, why } } else { StepError::Failed { what, why } }
-                };
-                let answer = match client.write(method, path, params) {
-                    Err(error)
-                        if error.retry() == pve::Retry::LookFirst
-                            && Self::was_written(client, method, path, params) =>
-                    {
-                        return Ok(Output { stderr: error.to_string(), ..Output::default() });
-                    }
-                    answer => answer.map_err(failed)?,
-                };
-                let upid = answer.as_str().and_then(|text| text.parse::<Upid>().ok());
-                let mut output = Output::ok(pve::values::text(&answer).unwrap_or_default());
-                if let (Some(upid), Some(seconds)) = (upid, *wait_s)
-                    && let TaskEnd::Warnings(lines) =
-                        client.follow(&upid, Duration::from_secs(seconds)).map_err(failed)?
-                {
-                    output.stderr = lines.join("\n");
+                let write = Write { method: *method, path, params, wait_s: *wait_s };
+                match &self.way {
+                    Way::Rest(client) => write::by_rest(client, &write),
+                    Way::Node(node) => write::by_node(node.as_ref(), step, &write),
                 }
-                Ok(output)
             }
             Action::WriteFile { path, content, .. } if path == JOURNAL => {
                 keep(&self.journal, &content.0).map_err(|e| file_error(&self.journal, &e))?;

@@ -1,16 +1,16 @@
 //! The REST client: one object, blocking, for plain threads; a small runtime of its own does the waiting.
 //!
-//! Reads are repeated once when a connection breaks, and at another entry point when one does not answer. A write is
-//! never repeated unless it certainly did not arrive: an unanswered one is [`Error::UnknownOutcome`].
+//! Reads and logins are repeated once when a connection breaks, and at another entry point when one does not answer; one
+//! that hangs is asked last from then on. A write is never repeated unless it certainly did not arrive: an unanswered one
+//! is [`Error::UnknownOutcome`].
 
 mod answer;
+mod once;
 mod send;
 mod task;
 mod words;
 
-pub use task::TaskEnd;
-
-use super::{Error, Login, Trust, tls};
+use super::{Error, Login, TaskEnd, Trust, tls};
 pub(super) use send::{Core, entry};
 use serde_json::Value as Json;
 use std::fmt;
@@ -21,6 +21,8 @@ pub(super) use words::no_answer;
 
 /// pveproxy closes a connection that was idle for 5 s; a pooled one must be gone before that.
 const POOL_IDLE: Duration = Duration::from_secs(3);
+/// Of one answer (bytes); the longest that Proxmox gives are some MiB.
+const ANSWER_LIMIT: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// How to reach a cluster.
@@ -32,11 +34,13 @@ pub struct Config {
     pub trust: Trust,
     /// For one request. Longer than the 30 s after which one node gives up on another.
     pub deadline: Duration,
+    /// The longest answer that is read (bytes).
+    pub answer_limit: usize,
 }
 
 impl Config {
     pub fn new(entry_points: Vec<String>, login: Login, trust: Trust) -> Self {
-        Self { entry_points, login, trust, deadline: Duration::from_secs(35) }
+        Self { entry_points, login, trust, deadline: Duration::from_secs(35), answer_limit: ANSWER_LIMIT }
     }
 }
 
@@ -238,5 +242,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,9 @@ pub enum Error {
     /// A write whose connection ended before an answer came: it may have been done or not.
     #[error("{method} {path}: the connection ended before an answer came ({why}); it may have been carried out or not")]
     UnknownOutcome { method: &'static str, path: String, why: String },
+    /// More came than is ever read.
+    #[error("{method} {path}: the answer is longer than {} MiB, and was not read on", limit_bytes >> 20)]
+    TooLong { method: &'static str, path: String, limit_bytes: usize },
     /// The connection of a read broke, also the second time.
     #[error("{method} {path}: {why}")]
     Broken { method: &'static str, path: String, why: String },
@@ -52,8 +55,12 @@ pub enum Error {
     /// A task that was started and ended badly, with the end of its log.
     #[error("task {kind} {id} on {node} failed: {exitstatus}{}", log_text(log))]
     Task { node: String, kind: String, id: String, exitstatus: String, log: Vec<String> },
-    #[error("task {kind} {id} on {node} still runs after {after_s} s ({upid})")]
-    TaskRuns { node: String, kind: String, id: String, upid: String, after_s: u64 },
+    /// `silent`: why nobody could be asked at the end, if so.
+    #[error("task {kind} {id} on {node} still runs after {after_s} s ({upid}){}", unasked(silent.as_deref()))]
+    TaskRuns { node: String, kind: String, id: String, upid: String, after_s: u64, silent: Option<String> },
+    /// A task that ended, nobody can tell how.
+    #[error("task {kind} {id} on {node} ended, and how cannot be told: {why} ({upid})")]
+    TaskLost { node: String, kind: String, id: String, upid: String, why: String },
     /// The client cannot be built from what it was given.
     #[error("{0}")]
     Config(String),
@@ -73,6 +80,10 @@ fn unreachable(tried: &[(String, String)]) -> String {
         [one] => one.clone(),
         all => format!("no entry point of the cluster answers: {}", all.join("; ")),
     }
+}
+
+fn unasked(silent: Option<&str>) -> String {
+    silent.map_or_else(String::new, |why| format!(", as far as is known: its node could not be asked any more ({why})"))
 }
 
 fn log_text(log: &[String]) -> String {
@@ -120,17 +131,22 @@ impl Error {
             // The proxy between the nodes gave up, or the handler said something unexpected on a write: Proxmox may
             // have done it all the same (a PUT of a config can answer 500 and be written).
             Self::Api { method, status, message, .. } => match status {
-                500 if is_lock(message) => Retry::Later,
+                500 if is_lock(message) || self.is_without_quorum() => Retry::Later,
                 595 => Retry::Later,
                 500 | 596 | 599 if *method != "GET" => Retry::LookFirst,
                 596 | 599 => Retry::Later,
                 _ => Retry::Never,
             },
             Self::UnknownOutcome { .. } => Retry::LookFirst,
+            Self::TooLong { method, .. } if *method != "GET" => Retry::LookFirst,
             Self::Timeout { method, .. } if *method != "GET" => Retry::LookFirst,
             Self::Timeout { .. } | Self::Broken { .. } | Self::Unreachable { .. } => Retry::Later,
-            Self::Task { .. } | Self::TaskRuns { .. } => Retry::LookFirst,
-            Self::Login { .. } | Self::Untrusted { .. } | Self::BadAnswer { .. } | Self::Config(_) => Retry::Never,
+            Self::Task { .. } | Self::TaskRuns { .. } | Self::TaskLost { .. } => Retry::LookFirst,
+            Self::Login { .. }
+            | Self::Untrusted { .. }
+            | Self::BadAnswer { .. }
+            | Self::TooLong { .. }
+            | Self::Config(_) => Retry::Never,
         }
     }
 
@@ -139,12 +155,26 @@ impl Error {
             Self::Api { status: 401 | 403, .. } | Self::Login { .. } => Fault::Rights,
             Self::Api { status: 400 | 501, .. } | Self::Config(_) => Fault::Request,
             Self::Api { status: 595..=599, .. } => Fault::Network,
-            Self::Api { .. } | Self::Task { .. } | Self::TaskRuns { .. } | Self::BadAnswer { .. } => Fault::Cluster,
+            Self::Api { .. }
+            | Self::Task { .. }
+            | Self::TaskRuns { .. }
+            | Self::TaskLost { .. }
+            | Self::TooLong { .. }
+            | Self::BadAnswer { .. } => Fault::Cluster,
             Self::Unreachable { .. }
             | Self::Untrusted { .. }
             | Self::Timeout { .. }
             | Self::UnknownOutcome { .. }
             | Self::Broken { .. } => Fault::Network,
+        }
+    }
+
+    /// There was no word of the one who knows: no way there, no answer, or that of a proxy in between which had none.
+    pub fn is_no_answer(&self) -> bool {
+        match self {
+            Self::Api { status, .. } => matches!(status, 502..=504 | 595..=599),
+            Self::Broken { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::UnknownOutcome { .. } => true,
+            _ => false,
         }
     }
 
@@ -180,7 +210,7 @@ impl Error {
             }
             Self::Api { status: 596 | 599, path, .. } => Some(slow(path)),
             Self::Timeout { path, .. } => Some(slow(path)),
-            Self::UnknownOutcome { .. } => Some("look at the object again before sending anything".into()),
+            Self::TaskLost { upid, .. } => Some(format!("the task log of its node has {upid}")),
             Self::TaskRuns { upid, .. } => Some(format!("it goes on without us; its log is that of {upid}")),
             _ => None,
         }

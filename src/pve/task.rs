@@ -50,12 +50,17 @@ impl Upid {
         if exitstatus.starts_with("WARNINGS: ") || unclear && last.starts_with("TASK WARNINGS: ") {
             return Ok(TaskEnd::Warnings(log));
         }
-        let (node, kind, id) = (self.node.clone(), self.kind.clone(), self.id.clone());
         if unclear && !last.starts_with("TASK ERROR: ") {
-            let why = if exitstatus.is_empty() { "no exit status" } else { exitstatus };
-            return Err(Error::TaskLost { node, kind, id, upid: self.to_string(), why: why.to_owned() });
+            return Err(self.lost(if exitstatus.is_empty() { "no exit status" } else { exitstatus }));
         }
+        let (node, kind, id) = (self.node.clone(), self.kind.clone(), self.id.clone());
         Err(Error::Task { node, kind, id, exitstatus: exitstatus.to_owned(), log })
+    }
+
+    /// Nobody can tell how it ended.
+    pub fn lost(&self, why: impl Into<String>) -> Error {
+        let (node, kind, id) = (self.node.clone(), self.kind.clone(), self.id.clone());
+        Error::TaskLost { node, kind, id, upid: self.to_string(), why: why.into() }
     }
 
     /// It was not seen to end. `silent`: why nobody could be asked at last, if so.

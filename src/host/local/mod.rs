@@ -3,7 +3,6 @@
 //! A rooted directory never runs a program of this machine, and no path leads out of it, neither by `..` nor by a
 //! link. Files under `/etc/pve` are written the way pmxcfs bears it.
 
-mod api;
 mod clerk;
 mod files;
 mod owners;
@@ -12,7 +11,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use super::{Action, ApiGet, FileKind, Host, LookError, Output, Probe, Query, Stat, Step, StepError};
+use super::{Action, ApiGet, FileKind, Host, LookError, Output, Probe, Query, Stat, Step, StepError, pvesh};
 use clerk::Clerk;
 use owners::Owners;
 use paths::Paths;
@@ -211,8 +210,8 @@ impl Probe for Local {
     }
 
     fn api(&self, get: &ApiGet) -> Result<Json, LookError> {
-        let output = self.query(&api::get_query(get))?;
-        api::answer(&get.path, &output)
+        let output = self.query(&pvesh::get_query(get))?;
+        pvesh::answer(&get.path, &output)
     }
 }
 
@@ -235,7 +234,7 @@ impl Host for Local {
                 Err(StepError::Command { command: argv.join(" "), rc, stdout, stderr })
             }
             Action::Api { method, path, params, wait_s } => {
-                let (argv, timeout_s) = api::write_argv(*method, path, params, *wait_s)?;
+                let (argv, timeout_s) = pvesh::write_argv(*method, path, params, *wait_s)?;
                 let output = self.run(&run::Call {
                     argv: &argv,
                     stdin: None,
@@ -244,8 +243,8 @@ impl Host for Local {
                     timeout: Duration::from_secs(timeout_s),
                     whole_output: false,
                 })?;
-                api::answer(path, &output)?;
-                Ok(output)
+                // What it prints is a task's log and name, or nothing: no answer to be read.
+                if output.rc == 0 { Ok(output) } else { Err(pvesh::refusal(path, &output).into()) }
             }
             Action::Sleep { seconds } => {
                 std::thread::sleep(Duration::from_secs(*seconds));

@@ -39,22 +39,48 @@ pub fn get(ctx: &mut Ctx, path: &str, params: &BTreeMap<String, String>) -> Resu
     as_root(ctx, "GET", path, params)
 }
 
-/// A write as `pvesh create|set|delete PATH` does it. Answers what stands under `data` (often a UPID). As `pvesh` it
-/// waits for a task and fails with what the task died of.
-pub fn write(ctx: &mut Ctx, method: Method, path: &str, params: &BTreeMap<String, String>) -> Result<Value, ApiError> {
+/// What a write answered, with the task that it was.
+pub struct Written {
+    /// What stands under `data`: a task's name, where one was run.
+    pub data: Value,
+    pub task: Option<Work>,
+}
+
+/// A task that is over.
+pub struct Work {
+    /// Without the closing `TASK …` line.
+    pub log: Vec<String>,
+    /// `OK`, `WARNINGS: n`, or what it died with.
+    pub exit: String,
+}
+
+/// A write as `pvesh create|set|delete PATH` does it: a task is run to its end, and that it died is no error of the write.
+pub fn write(
+    ctx: &mut Ctx,
+    method: Method,
+    path: &str,
+    params: &BTreeMap<String, String>,
+) -> Result<Written, ApiError> {
     let method = match method {
         Method::Post => "POST",
         Method::Put => "PUT",
         Method::Delete => "DELETE",
     };
     let data = as_root(ctx, method, path, params)?;
-    let task = data.as_str().and_then(|upid| ctx.world.cluster.tasks.iter().find(|task| task.upid == upid));
-    match task {
-        Some(task) if task.exit != "OK" && !task.exit.starts_with("WARNINGS: ") => {
-            Err(ApiError { status: 500, message: task.exit.clone() })
-        }
-        _ => Ok(data),
-    }
+    let now_ms = ctx.world.now_ms();
+    let name = data.as_str().unwrap_or_default();
+    let task = ctx.world.cluster.tasks.iter().position(|task| task.upid == name).map(|at| {
+        let task = &mut ctx.world.cluster.tasks[at];
+        task.ends_ms = task.ends_ms.min(now_ms);
+        Work { log: task.log.clone(), exit: task.exit.clone() }
+    });
+    Ok(Written { data, task })
+}
+
+/// The other node that a path is about, if it is: `pvesh` asks it over ssh.
+pub fn elsewhere(ctx: &Ctx, path: &str) -> Option<String> {
+    let node = path.trim_start_matches('/').strip_prefix("nodes/")?.split('/').next()?;
+    (node != "localhost" && node != ctx.node_name()).then(|| node.to_owned())
 }
 
 fn as_root(ctx: &mut Ctx, method: &str, path: &str, params: &BTreeMap<String, String>) -> Result<Value, ApiError> {

@@ -35,7 +35,7 @@ mod websocket;
 mod tests;
 
 pub use auth::Secrets;
-pub use bridge::{ApiError, get, hook_after_end, live, write};
+pub use bridge::{ApiError, Work, Written, elsewhere, get, hook_after_end, live, write};
 pub use dispatch::handle;
 pub use request::{Reply, Request};
 pub use server::{ServeError, Server, serve};

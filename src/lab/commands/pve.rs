@@ -31,22 +31,54 @@ pub fn pvesh(ctx: &mut Ctx, argv: &[String], _stdin: Option<&[u8]>) -> Output {
         params.remove(display_only);
     }
     let answer = match verb.as_str() {
-        "get" | "ls" => api::get(ctx, path, &params),
+        "get" | "ls" => api::get(ctx, path, &params).map(|data| api::Written { data, task: None }),
         "create" => api::write(ctx, Method::Post, path, &params),
         "set" => api::write(ctx, Method::Put, path, &params),
         "delete" => api::write(ctx, Method::Delete, path, &params),
         _ => return not_simulated(argv, &format!("`pvesh {verb}`")),
     };
+    let elsewhere = api::elsewhere(ctx, path);
     match answer {
-        Ok(data) if data.is_null() => Output::default(),
-        Ok(data) if format == "json-pretty" || format == "text" => {
-            Output::ok(format!("{}\n", serde_json::to_string_pretty(&data).unwrap_or_default()))
+        Ok(written) => printed(&written, elsewhere.is_some(), &format),
+        // Found by pvesh itself, before anything is asked.
+        Err(e) if e.status == 501 => Output::failed(1, format!("No '{verb}' handler defined for '{path}'\n")),
+        Err(e) => {
+            let mut said = match (e.status, &elsewhere) {
+                // Parameter faults keep their number.
+                (400, _) => format!("400 {}\n", e.message),
+                (595, Some(node)) => format!("ssh: connect to host {node} port 22: {}\n", e.message),
+                _ => format!("{}\n", e.message),
+            };
+            if elsewhere.is_some() {
+                said.push_str("proxy handler failed: exit code 255\n");
+            }
+            Output::failed(255, said)
         }
-        Ok(data) => Output::ok(format!("{data}\n")),
-        // pvesh prints what the API says; parameter faults keep their number.
-        Err(e) if e.status == 400 => Output::failed(255, format!("400 {}\n", e.message)),
-        Err(e) => Output::failed(255, format!("{}\n", e.message)),
     }
+}
+
+/// What `pvesh` prints of what it did, and that it ends well also where the task died. Of another node's task it has the
+/// whole output and takes it for the answer.
+fn printed(written: &api::Written, elsewhere: bool, format: &str) -> Output {
+    let api::Written { data, task } = written;
+    let said = match (data, format) {
+        (serde_json::Value::Null, _) => String::new(),
+        (serde_json::Value::String(text), "text") => format!("{text}\n"),
+        (data, "json-pretty" | "text") => format!("{}\n", serde_json::to_string_pretty(data).unwrap_or_default()),
+        (data, _) => format!("{data}\n"),
+    };
+    let Some(task) = task else { return Output::ok(said) };
+    let stdout = if elsewhere {
+        format!("{}\n", serde_json::json!(format!("{}{data}", task.log.concat())))
+    } else {
+        format!("{}{said}", task.log.iter().map(|line| format!("{line}\n")).collect::<String>())
+    };
+    let stderr = match (task.exit.as_str(), task.exit.strip_prefix("WARNINGS: ")) {
+        ("OK", _) => String::new(),
+        (_, Some(number)) => format!("Task finished with {number} warning(s)!\n"),
+        (died, None) => format!("{died}\n"),
+    };
+    Output { rc: 0, stdout, stderr }
 }
 
 pub fn pct(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
@@ -90,6 +122,12 @@ pub fn pct(ctx: &mut Ctx, argv: &[String], stdin: Option<&[u8]>) -> Output {
         "start" | "stop" | "shutdown" | "reboot" => {
             let path = format!("/nodes/{node}/lxc/{vmid}/status/{verb}");
             match api::write(ctx, Method::Post, &path, &BTreeMap::new()) {
+                // Unlike pvesh, pct ends as the task did.
+                Ok(api::Written { task: Some(task), .. })
+                    if task.exit != "OK" && !task.exit.starts_with("WARNINGS") =>
+                {
+                    Output::failed(255, format!("{}\n", task.exit))
+                }
                 Ok(_) => Output::default(),
                 Err(e) => Output::failed(255, format!("{}\n", e.message)),
             }

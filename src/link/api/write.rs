@@ -82,8 +82,10 @@ fn printed_task(stdout: &str) -> Option<Upid> {
 
 fn follow_on_node(node: &dyn Host, upid: &Upid, since: Instant, deadline: Instant) -> Result<TaskEnd, pve::Error> {
     let mut unclear = 0;
+    // As it is: `pvesh` takes paths that are not encoded.
+    let place = format!("/nodes/{}/tasks/{upid}", upid.node);
     loop {
-        let silent = match node.api(&ApiGet::new(format!("{}/status", upid.path()))) {
+        let silent = match node.api(&ApiGet::new(format!("{place}/status"))) {
             Ok(answer) => match upid.state(&answer)? {
                 State::Running => None,
                 State::Ended(exitstatus) if is_unclear(&exitstatus) && unclear < UNCLEAR_TRIES => {
@@ -93,11 +95,13 @@ fn follow_on_node(node: &dyn Host, upid: &Upid, since: Instant, deadline: Instan
                 }
                 State::Ended(exitstatus) if exitstatus == "OK" => return Ok(TaskEnd::Ok),
                 State::Ended(exitstatus) => {
-                    let log = node.api(&ApiGet::new(format!("{}/log", upid.path())).param("limit", "0"));
+                    let log = node.api(&ApiGet::new(format!("{place}/log")).param("limit", "0"));
                     let mut log = lines(&log.unwrap_or(Json::Null));
                     return upid.end(&exitstatus, log.split_off(log.len().saturating_sub(LOG_LINES)));
                 }
             },
+            // It was understood, and there is nothing to be told.
+            Err(LookError::Api { status: 400 | 501, message, .. }) => return Err(upid.lost(message)),
             Err(error) => Some(error.to_string()),
         };
         if Instant::now() >= deadline {

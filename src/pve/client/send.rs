@@ -1,12 +1,11 @@
 //! One request on its way: entry points, login, retries of what may be retried.
 
-use super::answer::{Envelope, Raw};
-use super::words::no_answer;
+use super::answer::Envelope;
+use super::once::{Identity, Lost};
 use super::{Config, Method};
 use crate::pve::login::{Answer, Ticket};
 use crate::pve::tls::Met;
 use crate::pve::{Error, Login, Secret, form};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,34 +13,25 @@ use tokio::sync::Mutex;
 
 /// A read that failed between two nodes sooner than this is tried once more.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many entry points one request waits for that take it and say nothing, each for the whole deadline. What was found
+/// to hang is asked last from then on, so that this is paid once.
+const MAX_SILENT: usize = 3;
+
+const TICKET: &str = "/access/ticket";
 
 pub struct Core {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     login: Login,
     /// `https://host:port`
     entries: Vec<String>,
     /// The entry point that answered last.
     current: AtomicUsize,
-    deadline: Duration,
-    met: Met,
+    pub(super) deadline: Duration,
+    /// Of one answer (bytes).
+    pub(super) answer_limit: usize,
+    pub(super) met: Met,
     ticket: Arc<Mutex<Option<Ticket>>>,
     tls: Arc<rustls::ClientConfig>,
-}
-
-/// How one attempt at one entry point ended without an answer.
-enum Lost {
-    /// Nothing was sent: the connection could not be made.
-    NotSent(Error),
-    TimedOut,
-    /// Sent, or sent in part, and the connection ended.
-    Broken(String),
-}
-
-/// The headers that say who asks.
-enum Identity {
-    Ticket(Ticket),
-    Token(Secret),
-    Nobody,
 }
 
 impl Core {
@@ -66,6 +56,7 @@ impl Core {
             entries,
             current: AtomicUsize::new(0),
             deadline: config.deadline,
+            answer_limit: config.answer_limit,
             met,
             ticket: Arc::default(),
             tls,
@@ -79,6 +70,7 @@ impl Core {
             entries: vec![entry(entry_point)?],
             current: AtomicUsize::new(0),
             deadline: self.deadline,
+            answer_limit: self.answer_limit,
             met: self.met.clone(),
             ticket: self.ticket.clone(),
             tls: self.tls.clone(),
@@ -179,16 +171,14 @@ impl Core {
         params.extend(half.map(|h| ("tfa-challenge", h.expose())));
         let params = form(params);
         // A login may be repeated: it changes nothing.
-        let answer = match self.at_any_entry("POST", "/access/ticket", &params, &Identity::Nobody).await {
+        let answer = match self.at_any_entry("POST", TICKET, &params, &Identity::Nobody).await {
             Err(Error::UnknownOutcome { .. } | Error::Broken { .. }) => {
-                self.at_any_entry("POST", "/access/ticket", &params, &Identity::Nobody).await
+                self.at_any_entry("POST", TICKET, &params, &Identity::Nobody).await
             }
             other => other,
         };
         match answer {
-            Ok(envelope) => {
-                Answer::read(&envelope.data).map_err(|why| Error::BadAnswer { path: "/access/ticket".into(), why })
-            }
+            Ok(envelope) => Answer::read(&envelope.data).map_err(|why| Error::BadAnswer { path: TICKET.into(), why }),
             Err(Error::Api { status: 401, message, .. }) => Err(self.refused(user, &message)),
             Err(error) => Err(error),
         }
@@ -210,14 +200,17 @@ impl Core {
         identity: &Identity,
     ) -> Result<Envelope, Error> {
         let is_read = method == "GET";
+        // Logging in changes nothing.
+        let is_harmless = is_read || path == TICKET;
         let mut tried: Vec<(String, String)> = Vec::new();
         let mut untrusted = None;
         let mut without_quorum = None;
         let mut again = is_read;
         let (start, since) = (self.current.load(Ordering::Relaxed), Instant::now());
-        let mut step = 0;
+        let (mut step, mut silent) = (0, 0);
         while step < self.entries.len() {
             let at = (start + step) % self.entries.len();
+            let is_last = step + 1 == self.entries.len();
             let lost = match self.once(&self.entries[at], method, path, params, identity).await {
                 Ok(envelope) => {
                     self.current.store(at, Ordering::Relaxed);
@@ -250,104 +243,27 @@ impl Core {
                     step += 1;
                 }
                 Lost::TimedOut => {
+                    // Whatever is asked next, by whomever, is asked elsewhere first.
+                    self.current.store((at + 1) % self.entries.len(), Ordering::Relaxed);
+                    silent += 1;
                     let late = Error::Timeout { method, path: path.into(), after_s: self.deadline.as_secs() };
-                    if !is_read || step + 1 == self.entries.len() {
+                    if !is_harmless || is_last || silent == MAX_SILENT {
                         return Err(late);
                     }
                     tried.push((self.entries[at].clone(), late.to_string()));
                     step += 1;
                 }
                 Lost::Broken(_) if again => again = false,
+                Lost::Broken(why) if is_harmless && !is_last => {
+                    tried.push((self.entries[at].clone(), why));
+                    step += 1;
+                }
                 Lost::Broken(why) if is_read => return Err(Error::Broken { method, path: path.into(), why }),
                 Lost::Broken(why) => return Err(Error::UnknownOutcome { method, path: path.into(), why }),
             }
         }
         Err(without_quorum.or(untrusted).unwrap_or(Error::Unreachable { tried }))
     }
-
-    /// One attempt at one entry point. `Err(Ok(_))` is an answer, and a bad one.
-    async fn once(
-        &self,
-        entry: &str,
-        method: &'static str,
-        path: &str,
-        params: &str,
-        identity: &Identity,
-    ) -> Result<Envelope, Result<Error, Lost>> {
-        // A body on GET and DELETE is answered 501, so their parameters go into the query.
-        let in_query = matches!(method, "GET" | "DELETE") && !params.is_empty();
-        let url =
-            if in_query { format!("{entry}/api2/json{path}?{params}") } else { format!("{entry}/api2/json{path}") };
-        let verb = reqwest::Method::from_bytes(method.as_bytes()).expect("four fixed words");
-        let mut request = self.http.request(verb, url).timeout(self.deadline);
-        if matches!(method, "POST" | "PUT") {
-            request = request
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                // A whole string, so that head and body leave in one write: pveproxy may drop a request whose parts
-                // come in two TLS records.
-                .body(params.to_owned());
-        }
-        match identity {
-            Identity::Nobody => {}
-            Identity::Token(value) => request = request.header(AUTHORIZATION, sensitive(value)),
-            Identity::Ticket(ticket) => {
-                request = request.header(COOKIE, sensitive(&ticket.cookie()));
-                if method != "GET" {
-                    request = request.header("CSRFPreventionToken", sensitive(&ticket.csrf));
-                }
-            }
-        }
-        let response = request.send().await.map_err(|e| Err(self.lost(entry, &e)))?;
-        let status = response.status();
-        let reason = match response.extensions().get::<hyper::ext::ReasonPhrase>() {
-            Some(phrase) => String::from_utf8_lossy(phrase.as_bytes()).into_owned(),
-            None => status.canonical_reason().unwrap_or_default().to_owned(),
-        };
-        let body = response.bytes().await.map_err(|e| Err(self.lost(entry, &e)))?;
-        Raw { method, path, status: status.as_u16(), reason: &reason, body: &body }.judge().map_err(Ok)
-    }
-
-    fn lost(&self, entry: &str, error: &reqwest::Error) -> Lost {
-        if error.is_connect() || error.is_builder() {
-            return Lost::NotSent(match certificate_fault(error) {
-                Some(why) => {
-                    let host = entry.strip_prefix("https://").unwrap_or(entry);
-                    let host = host.rsplit_once(':').map_or(host, |(h, _)| h).trim_matches(['[', ']']);
-                    let fingerprint = self.met.lock().ok().and_then(|met| met.get(host).map(ToString::to_string));
-                    Error::Untrusted { entry: entry.into(), why, fingerprint }
-                }
-                None => Error::Config(no_answer(error)),
-            });
-        }
-        if error.is_timeout() { Lost::TimedOut } else { Lost::Broken(no_answer(error)) }
-    }
-}
-
-/// Kept out of the debug output of HTTP libraries.
-fn sensitive(text: &Secret) -> HeaderValue {
-    let mut value = HeaderValue::from_str(text.expose()).unwrap_or_else(|_| HeaderValue::from_static("unusable"));
-    value.set_sensitive(true);
-    value
-}
-
-/// Why the certificate was refused, if that is what happened.
-fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref::<rustls::Error>() {
-            return Some(match fault {
-                rustls::CertificateError::ApplicationVerificationFailure => "it is not one of those pinned".into(),
-                other => other.to_string(),
-            });
-        }
-        // `source` of an I/O error is that of the error inside it, which would be skipped.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 /// `https://host:port` of what a person wrote.

@@ -1,133 +1,10 @@
-//! The client against a server that says exactly what a test wants, bytes and closings included.
+//! The client against a server that says exactly what a test wants.
 
+use super::scripted::{Reply, Server, ok};
 use super::*;
 use crate::pve::{Fault, Fingerprint, Retry, SecondFactor, Secret, Upid};
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// What the server does with a request.
-#[derive(Clone)]
-enum Reply {
-    /// Status line without `HTTP/1.1 `, and body.
-    Say(&'static str, String),
-    /// Ends the connection without a word.
-    Close,
-    Hang,
-}
-
-fn ok(data: &str) -> Reply {
-    Reply::Say("200 OK", format!(r#"{{"data":{data}}}"#))
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Asked {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
-    body: String,
-    /// Data records that the request came in.
-    reads: usize,
-    connection: usize,
-}
-
-struct Server {
-    port: u16,
-    fingerprint: Fingerprint,
-    pem: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-impl Server {
-    fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-        let tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let (tls, answer) = (Arc::new(tls), Arc::new(answer));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (log, connections) = (asked.clone(), AtomicUsize::new(0));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (tls, answer, log) = (tls.clone(), answer.clone(), log.clone());
-                let connection = connections.fetch_add(1, Ordering::SeqCst);
-                std::thread::spawn(move || {
-                    let session = rustls::ServerConnection::new(tls).unwrap();
-                    let mut stream = rustls::StreamOwned::new(session, stream.unwrap());
-                    while let Some(request) = read_request(&mut stream, connection) {
-                        log.lock().unwrap().push(request.clone());
-                        match answer(&request) {
-                            Reply::Close => return,
-                            Reply::Hang => std::thread::sleep(Duration::from_secs(30)),
-                            Reply::Say(line, body) => {
-                                let text = format!("HTTP/1.1 {line}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                                if stream.write_all(text.as_bytes()).is_err() {
-                                    return;
-                                }
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        Self { port, fingerprint: Fingerprint::of(made.cert.der()), pem: made.cert.pem(), asked }
-    }
-
-    fn entry(&self) -> String {
-        format!("localhost:{}", self.port)
-    }
-
-    fn config(&self) -> Config {
-        let login = Login::Token { id: "root@pam!test".into(), secret: Secret::new("t0ken-secret") };
-        Config::new(vec![self.entry()], login, Trust::Pinned(vec![self.fingerprint]))
-    }
-
-    fn client(&self) -> Client {
-        Client::new(self.config()).unwrap()
-    }
-
-    fn with_password(&self, second_factor: SecondFactor) -> Client {
-        let login = Login::Password { user: "root@pam".into(), password: Secret::new("pa;ss&word"), second_factor };
-        Client::new(Config { login, ..self.config() }).unwrap()
-    }
-
-    fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-type Stream = rustls::StreamOwned<rustls::ServerConnection, TcpStream>;
-
-fn read_request(stream: &mut Stream, connection: usize) -> Option<Asked> {
-    let mut bytes = Vec::new();
-    let mut reads = 0;
-    loop {
-        let mut piece = [0; 16384];
-        let n = stream.read(&mut piece).ok().filter(|n| *n > 0)?;
-        reads += 1;
-        bytes.extend_from_slice(&piece[..n]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let mut lines = head.lines();
-        let mut words = lines.next()?.split(' ').map(str::to_owned);
-        let headers: BTreeMap<String, String> =
-            lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_ascii_lowercase(), v.to_owned())).collect();
-        let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-        if body.len() >= length {
-            let (method, path) = (words.next()?, words.next()?);
-            return Some(Asked { method, path, headers, body: body.to_owned(), reads, connection });
-        }
-    }
-}
 
 fn get(client: &Client, path: &str) -> Result<Json, Error> {
     client.get::<&str, &str>(path, [])
@@ -318,6 +195,58 @@ fn a_node_that_is_cut_off_or_hangs_is_passed_over() {
 }
 
 #[test]
+fn a_hung_node_is_asked_once_and_last_from_then_on() {
+    for broken in [Reply::Hang, Reply::Close] {
+        let is_hung = matches!(broken, Reply::Hang);
+        let bad = Server::start(move |_| broken.clone());
+        let good = Server::start(|asked| match asked.path.as_str() {
+            "/api2/json/access/ticket" => ok(r#"{"ticket":"PVE:root@pam:1::x","CSRFPreventionToken":"y"}"#),
+            _ => ok("1"),
+        });
+        let login = Login::Password {
+            user: "root@pam".into(),
+            password: Secret::new("word"),
+            second_factor: SecondFactor::None,
+        };
+        let client = Client::new(Config {
+            entry_points: vec![bad.entry(), good.entry()],
+            trust: Trust::Pinned(vec![bad.fingerprint, good.fingerprint]),
+            deadline: Duration::from_millis(500),
+            login,
+            ..bad.config()
+        })
+        .unwrap();
+        assert_eq!(get(&client, "/version").unwrap(), 1, "the login went to the other one, and the read");
+        assert_eq!(client.write(Method::Put, "/x", [("a", "b")]).unwrap(), 1);
+        let asked: Vec<String> = bad.asked().iter().map(|a| format!("{} {}", a.method, a.path)).collect();
+        assert_eq!(asked, ["POST /api2/json/access/ticket"], "hung: {is_hung}");
+    }
+    // A write is not repeated, but the look after it goes elsewhere.
+    let bad = Server::start(|_| Reply::Hang);
+    let good = Server::start(|_| ok("1"));
+    let trust = Trust::Pinned(vec![bad.fingerprint, good.fingerprint]);
+    let deadline = Duration::from_millis(300);
+    let both = Config { entry_points: vec![bad.entry(), good.entry()], trust, deadline, ..bad.config() };
+    let client = Client::new(both).unwrap();
+    assert!(matches!(client.write(Method::Put, "/x", [("a", "b")]).unwrap_err(), Error::Timeout { .. }));
+    assert_eq!(good.asked().len(), 0);
+    assert_eq!(get(&client, "/version").unwrap(), 1);
+    assert_eq!(bad.asked().len(), 1);
+}
+
+#[test]
+fn an_endless_answer_is_not_read_to_its_end() {
+    let server = Server::start(|_| Reply::Flood(64 << 20));
+    let client = Client::new(Config { answer_limit: 1 << 20, ..server.config() }).unwrap();
+    let error = get(&client, "/version").unwrap_err();
+    assert_eq!(error.to_string(), "GET /version: the answer is longer than 1 MiB, and was not read on");
+    assert_eq!((error.retry(), server.asked().len()), (Retry::Never, 1), "not asked for again");
+    assert_eq!(client.write(Method::Put, "/x", [("a", "b")]).unwrap_err().retry(), Retry::LookFirst);
+    let long = Server::start(|_| ok(&format!("\"{}\"", "x".repeat(3 << 20))));
+    assert_eq!(get(&long.client(), "/version").unwrap().as_str().map(str::len), Some(3 << 20));
+}
+
+#[test]
 fn a_node_that_says_nothing_runs_into_the_deadline() {
     let server = Server::start(|_| Reply::Hang);
     let client = Client::new(Config { deadline: Duration::from_millis(300), ..server.config() }).unwrap();
@@ -370,6 +299,26 @@ fn a_task_is_followed_to_its_end() {
     let stuck = task_server(endless, &[]);
     let error = stuck.client().follow(&upid, Duration::from_millis(300)).unwrap_err();
     assert!(matches!(error, Error::TaskRuns { .. }), "{error:?}");
+}
+
+#[test]
+fn a_task_whose_node_cannot_be_asked_has_not_failed() {
+    let upid: Upid = UPID.parse().unwrap();
+    for line in ["595 No route to host", "596 Connection timed out", "599 Too many redirections", "502 Bad Gateway"] {
+        // Twice each: a read is itself repeated once.
+        let times = AtomicUsize::new(0);
+        let back = Server::start(move |_| match times.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Reply::Say(line, String::new()),
+            _ => ok(r#"{"status":"stopped","exitstatus":"OK"}"#),
+        });
+        assert_eq!(back.client().follow(&upid, Duration::from_secs(60)).unwrap(), TaskEnd::Ok, "{line}");
+        let away = Server::start(move |_| Reply::Say(line, String::new()));
+        let error = away.client().follow(&upid, Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(&error, Error::TaskRuns { silent: Some(why), .. } if why.contains(&line[..3])), "{error:?}");
+        assert!(error.to_string().contains("still runs") && !error.to_string().contains("failed"), "{error}");
+    }
+    let gone = Server::start(|_| Reply::Say("400 no such task", String::new()));
+    assert_eq!(gone.client().follow(&upid, Duration::from_secs(60)).unwrap_err().status(), Some(400));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn by_pvesh(create: Output, exitstatus: &'static str) -> Result<Output, StepErro
         Some(match (argv[1].as_str(), argv[2].rsplit('/').next()) {
             ("create", _) => create.clone(),
             ("get", Some("status")) => {
-                assert!(argv[2].starts_with("/nodes/pve1/tasks/UPID%3Apve1%3A"), "{argv:?}");
+                assert!(argv[2].starts_with("/nodes/pve1/tasks/UPID:pve1:"), "{argv:?}");
                 Output::ok(format!("{{\"status\":\"stopped\",\"exitstatus\":\"{exitstatus}\"}}\n"))
             }
             ("get", Some("log")) => Output::ok("[{\"n\":1,\"t\":\"what it wrote\"}]\n"),

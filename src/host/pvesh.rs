@@ -1,6 +1,7 @@
-//! The Proxmox API from a node, through `pvesh`. Refuses to put a secret on a command line.
+//! The Proxmox API from a node, through `pvesh`: command lines, and what they print. Refuses to put a secret on a command
+//! line.
 
-use crate::host::{ApiGet, LookError, Method, Output, Query, StepError, Topic};
+use super::{ApiGet, LookError, Method, Output, Query, StepError, Topic};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
@@ -39,13 +40,25 @@ pub fn write_argv(
     Ok((argv(verb, path, params), wait_s.unwrap_or(60)))
 }
 
+/// What a `pvesh` that failed says.
+pub fn refusal(path: &str, output: &Output) -> LookError {
+    let message = output.complaint();
+    // "400 Parameter verification failed."; most failures carry no number.
+    let status = message.get(..3).and_then(|s| s.parse().ok()).filter(|s| (400..600).contains(s));
+    // What this version does not know is found by pvesh itself, before the API is asked.
+    let is_unknown = message.lines().any(|line| line.starts_with("No '") && line.contains("' handler defined for '"));
+    let message = match status {
+        Some(_) => message[3..].trim_start(),
+        None => message,
+    };
+    let status = status.unwrap_or(if is_unknown { 501 } else { 500 });
+    LookError::Api { path: path.into(), status, message: message.to_owned() }
+}
+
 /// What stands under `data`; a task's log before it is skipped.
 pub fn answer(path: &str, output: &Output) -> Result<Json, LookError> {
     if output.rc != 0 {
-        let message = output.complaint().to_owned();
-        // "400 Parameter verification failed."; most failures carry no number.
-        let status = message.get(..3).and_then(|s| s.parse().ok()).filter(|s| (400..600).contains(s)).unwrap_or(500);
-        return Err(LookError::Api { path: path.into(), status, message });
+        return Err(refusal(path, output));
     }
     let text = output.stdout.trim();
     if text.is_empty() {
