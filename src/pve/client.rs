@@ -86,7 +86,7 @@ impl Client {
 
     /// Connects to nothing yet; faults of the configuration are found here.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let (tls, met) = tls::config(&config.trust)?;
+        let tls = tls::config(&config.trust)?;
         let for_terminals = Arc::new(tls.clone());
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -107,7 +107,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|e| Error::Config(format!("no threads for the client: {e}")))?;
-        let core = Core::new(http, config, met, for_terminals)?;
+        let core = Core::new(http, config, for_terminals)?;
         Ok(Self { core: Arc::new(core), runtime: Arc::new(OwnRuntime(Some(runtime))), permissions: Arc::default() })
     }
 

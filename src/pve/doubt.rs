@@ -58,6 +58,13 @@ impl Doubt {
     }
 }
 
+impl Doubt {
+    /// What a connection's own check says of a certificate.
+    pub fn of(error: &rustls::Error, certificate: &CertificateDer<'_>, asked: &ServerName<'_>) -> Self {
+        doubt(error, asked.to_str().into_owned(), Certificate::read(certificate).ok().as_ref())
+    }
+}
+
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

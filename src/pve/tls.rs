@@ -1,18 +1,17 @@
 //! Whom to believe: system roots, a CA file, or pinned certificates. There is no way to believe anyone.
 
-use super::Error;
+use super::{Doubt, Error};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// What makes a node's certificate trustworthy.
 #[derive(Debug, Clone)]
@@ -67,21 +66,41 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The leaf certificates met, by host name, so that a refusal can say which fingerprint was seen.
-pub type Met = Arc<Mutex<BTreeMap<String, Fingerprint>>>;
+/// A certificate that was met and is not believed. It travels inside the error of the connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    pub fingerprint: Fingerprint,
+    pub why: String,
+}
 
-/// A TLS configuration that verifies by `trust`, and the record of the certificates it meets.
-pub fn config(trust: &Trust) -> Result<(ClientConfig, Met), Error> {
+impl Refused {
+    /// The refusal that a TLS error is, if it is one.
+    pub fn of(error: &rustls::Error) -> Option<&Self> {
+        match error {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refused> for rustls::Error {
+    fn from(refused: Refused) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refused))).into()
+    }
+}
+
+/// A TLS configuration that verifies by `trust`; what it does not believe it says as [`Refused`].
+pub fn config(trust: &Trust) -> Result<ClientConfig, Error> {
     // Given explicitly: no provider is installed for the whole process, which is not ours to decide for.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let met = Met::default();
     let judge = match trust {
         Trust::Pinned(pins) if pins.is_empty() => return Err(Error::Config("no certificate to trust is given".into())),
         Trust::Pinned(pins) => Judge::Pinned(pins.clone()),
         Trust::System => Judge::Roots(verifier(system_roots()?, &provider)?),
         Trust::CaFile(path) => Judge::Roots(verifier(file_roots(path)?, &provider)?),
     };
-    let verifier = Verifier { judge, provider: provider.clone(), met: met.clone() };
+    let verifier = Verifier { judge, provider: provider.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::Config(e.to_string()))?
@@ -90,7 +109,7 @@ pub fn config(trust: &Trust) -> Result<(ClientConfig, Met), Error> {
         .with_no_client_auth();
     // pveproxy speaks HTTP/1 only.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((config, met))
+    Ok(config)
 }
 
 pub(super) fn file_roots(path: &Path) -> Result<RootCertStore, Error> {
@@ -133,7 +152,6 @@ enum Judge {
 struct Verifier {
     judge: Judge,
     provider: Arc<CryptoProvider>,
-    met: Met,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -146,14 +164,15 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let leaf = Fingerprint::of(end_entity);
-        if let Ok(mut met) = self.met.lock() {
-            met.insert(server_name.to_str().into_owned(), leaf);
-        }
         match &self.judge {
-            Judge::Roots(roots) => roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            Judge::Roots(roots) => {
+                let verified = roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+                verified.map_err(|error| Doubt::of(&error, end_entity, server_name))
+            }
             Judge::Pinned(pins) if pins.contains(&leaf) => Ok(ServerCertVerified::assertion()),
-            Judge::Pinned(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Judge::Pinned(pins) => Err(Doubt::NotPinned { pinned: pins.clone() }),
         }
+        .map_err(|doubt| Refused { fingerprint: leaf, why: doubt.to_string() }.into())
     }
 
     // A pinned leaf proves nothing by itself, anybody can present it: the handshake signature is what shows that the

@@ -147,7 +147,7 @@ fn client(config: &Config, hook: &Webhook, url: &Url) -> Result<reqwest::Client,
             Some(path) => Trust::CaFile(path_from(path, &config.folder)),
             None => Trust::System,
         };
-        tls_config(&trust).map_err(|e| e.to_string())?.0
+        tls_config(&trust).map_err(|e| e.to_string())?
     } else {
         // Believes nobody: no https is spoken.
         rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())

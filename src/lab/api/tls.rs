@@ -36,11 +36,23 @@ pub fn write_private(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     std::fs::rename(&beside, path)
 }
 
+/// From today on, for as many days as PVE gives: ten years to an authority, two to a node.
+fn last(params: &mut CertificateParams, days: i32) -> io::Result<()> {
+    let today = jiff::Zoned::now().date();
+    let end = today.checked_add(jiff::Span::new().days(days)).map_err(other)?;
+    let day = |date: jiff::civil::Date| {
+        rcgen::date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
+    };
+    (params.not_before, params.not_after) = (day(today.yesterday().map_err(other)?), day(end));
+    Ok(())
+}
+
 /// Makes what is missing: the authority first, then leaves signed by it.
 pub fn ensure(files: &Files, nodes: &[(String, String)]) -> io::Result<Pki> {
     let pve = files.pve();
     let (ca_file, ca_key_file) = (pve.join("pve-root-ca.pem"), pve.join("priv/pve-root-ca.key"));
     let mut params = CertificateParams::new(Vec::new()).map_err(other)?;
+    last(&mut params, 3650)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.distinguished_name.push(DnType::CommonName, "Proxmox Virtual Environment");
@@ -67,6 +79,7 @@ pub fn ensure(files: &Files, nodes: &[(String, String)]) -> io::Result<Pki> {
         }
         let names = ["127.0.0.1", "::1", "localhost", ip, name, &format!("{name}.lab")].map(String::from);
         let mut leaf = CertificateParams::new(names).map_err(other)?;
+        last(&mut leaf, 730)?;
         leaf.distinguished_name.push(DnType::CommonName, name.as_str());
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;

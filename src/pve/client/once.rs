@@ -2,8 +2,9 @@
 
 use super::answer::{Envelope, Raw};
 use super::send::Core;
-use super::words::no_answer;
+use super::words::{causes, no_answer};
 use crate::pve::login::Ticket;
+use crate::pve::tls::Refused;
 use crate::pve::{Error, Secret};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue};
 
@@ -56,14 +57,14 @@ impl Core {
                 }
             }
         }
-        let mut response = request.send().await.map_err(|e| Err(self.lost(entry, &e)))?;
+        let mut response = request.send().await.map_err(|e| Err(Self::lost(entry, &e)))?;
         let status = response.status();
         let reason = match response.extensions().get::<hyper::ext::ReasonPhrase>() {
             Some(phrase) => String::from_utf8_lossy(phrase.as_bytes()).into_owned(),
             None => status.canonical_reason().unwrap_or_default().to_owned(),
         };
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|e| Err(self.lost(entry, &e)))? {
+        while let Some(piece) = response.chunk().await.map_err(|e| Err(Self::lost(entry, &e)))? {
             // No answer of Proxmox comes near it; whatever sends this must not take the memory of this machine.
             if body.len() + piece.len() > self.answer_limit {
                 return Err(Ok(Error::TooLong { method, path: path.into(), limit_bytes: self.answer_limit }));
@@ -73,15 +74,10 @@ impl Core {
         Raw { method, path, status: status.as_u16(), reason: &reason, body: &body }.judge().map_err(Ok)
     }
 
-    fn lost(&self, entry: &str, error: &reqwest::Error) -> Lost {
+    fn lost(entry: &str, error: &reqwest::Error) -> Lost {
         if error.is_connect() || error.is_builder() {
             return Lost::NotSent(match certificate_fault(error) {
-                Some(why) => {
-                    let host = entry.strip_prefix("https://").unwrap_or(entry);
-                    let host = host.rsplit_once(':').map_or(host, |(h, _)| h).trim_matches(['[', ']']);
-                    let fingerprint = self.met.lock().ok().and_then(|met| met.get(host).map(ToString::to_string));
-                    Error::Untrusted { entry: entry.into(), why, fingerprint }
-                }
+                Some((why, fingerprint)) => Error::Untrusted { entry: entry.into(), why, fingerprint },
                 None => Error::Config(no_answer(error)),
             });
         }
@@ -96,22 +92,15 @@ fn sensitive(text: &Secret) -> HeaderValue {
     value
 }
 
-/// Why the certificate was refused, if that is what happened.
-fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref::<rustls::Error>() {
-            return Some(match fault {
-                rustls::CertificateError::ApplicationVerificationFailure => "it is not one of those pinned".into(),
-                other => other.to_string(),
-            });
-        }
-        // `source` of an I/O error is that of the error inside it, which would be skipped.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
+/// Why the certificate was refused, and its fingerprint, if that is what happened.
+fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> Option<(String, Option<String>)> {
+    causes(error).find_map(|cause| {
+        let error @ rustls::Error::InvalidCertificate(fault) = cause.downcast_ref::<rustls::Error>()? else {
+            return None;
         };
-    }
-    None
+        Some(match Refused::of(error) {
+            Some(refused) => (refused.to_string(), Some(refused.fingerprint.to_string())),
+            None => (fault.to_string(), None),
+        })
+    })
 }

@@ -4,7 +4,6 @@ use super::answer::Envelope;
 use super::once::{Identity, Lost};
 use super::{Config, Method};
 use crate::pve::login::{Answer, Ticket};
-use crate::pve::tls::Met;
 use crate::pve::{Error, Login, Secret, form};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,13 +28,12 @@ pub struct Core {
     pub(super) deadline: Duration,
     /// Of one answer (bytes).
     pub(super) answer_limit: usize,
-    pub(super) met: Met,
     ticket: Arc<Mutex<Option<Ticket>>>,
     tls: Arc<rustls::ClientConfig>,
 }
 
 impl Core {
-    pub fn new(http: reqwest::Client, config: Config, met: Met, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
+    pub fn new(http: reqwest::Client, config: Config, tls: Arc<rustls::ClientConfig>) -> Result<Self, Error> {
         if config.entry_points.is_empty() {
             return Err(Error::Config("no entry point of the cluster is given".into()));
         }
@@ -57,7 +55,6 @@ impl Core {
             current: AtomicUsize::new(0),
             deadline: config.deadline,
             answer_limit: config.answer_limit,
-            met,
             ticket: Arc::default(),
             tls,
         })
@@ -71,7 +68,6 @@ impl Core {
             current: AtomicUsize::new(0),
             deadline: self.deadline,
             answer_limit: self.answer_limit,
-            met: self.met.clone(),
             ticket: self.ticket.clone(),
             tls: self.tls.clone(),
         })

@@ -1,6 +1,7 @@
 //! Why there was no answer, in the words of those who have to do something about it. What is not known here is passed on
 //! as it was said.
 
+use crate::pve::tls::Refused;
 use std::error::Error as StdError;
 use std::io::ErrorKind;
 
@@ -47,6 +48,9 @@ fn of_socket(kind: ErrorKind, said: &str) -> Option<&'static str> {
 }
 
 fn of_tls(error: &rustls::Error) -> String {
+    if let Some(refused) = Refused::of(error) {
+        return format!("its certificate ({}) is not trusted: {refused}", refused.fingerprint);
+    }
     match error {
         rustls::Error::InvalidMessage(_) => "what listens there speaks no TLS: is it the port of pveproxy?".into(),
         rustls::Error::AlertReceived(alert) => format!("it refused the TLS connection ({alert:?})"),
@@ -55,7 +59,7 @@ fn of_tls(error: &rustls::Error) -> String {
 }
 
 /// An error and what led to it, the outermost first.
-fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+pub(super) fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error: &&'e (dyn StdError + 'static)| {
         let error: &'e (dyn StdError + 'static) = *error;
         // `source` of an I/O error is that of the error inside it, which would be skipped.
