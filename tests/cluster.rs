@@ -28,10 +28,14 @@ impl Bed {
     }
 
     fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_converge"));
         command.args(words).current_dir(self.dir.path()).env_clear().env("HOME", self.dir.path());
         command.env("CLUSTER_PASSWORD", self.server.root_password()).env("PATH", std::env::var_os("PATH").unwrap());
-        command.output().unwrap()
+        command
     }
 }
 
@@ -155,4 +159,118 @@ fn one_apply_at_a_time_and_a_check_beside_it() {
     assert_eq!(forced.status.code(), Some(0), "{}", said(&forced));
     let after = converge(&["apply", "quick.yml"]).output().unwrap();
     assert_eq!(after.status.code(), Some(0), "{}", said(&after));
+}
+
+/// A container of this configuration on pve3, written as a hand could that does not ask Proxmox.
+fn container(bed: &Bed, vmid: u32, conf: &str) {
+    let folder = bed.dir.path().join("lab/pve/nodes/pve3/lxc");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{vmid}.conf")), format!("arch: amd64\nrootfs: local:0\n{conf}")).unwrap();
+}
+
+#[test]
+fn what_the_cluster_tells_is_data_and_never_a_template() {
+    let bed = Bed::new();
+    bed.cluster(FROM_ENV, "{ ca_file: ca.pem }");
+    bed.write("secret", "hunter2");
+    container(&bed, 107, "hostname: {{ lookup('file', 'secret') }}\ntags: a;b\n");
+    let debug = |msg: &str| format!("- hosts: localhost\n  tasks: [{{ debug: {{ msg: \"{msg}\" }} }}]\n");
+    // Also seen from elsewhere, by a variable of the inventory, and as a whole.
+    for msg in
+        ["{{ hostvars['ct:107'].pve_name }}", "{{ hostvars['ct:107'] | to_json }}", "{{ hostvars['ct:107'].alias }}"]
+    {
+        bed.write("site.yml", &debug(msg));
+        let shown = bed.run(&["check", "site.yml", "-i", "cluster.yml", "-e", "x=1"]);
+        assert!(!said(&shown).contains("hunter2"), "{msg}: {}", said(&shown));
+        assert!(msg.contains("alias") || said(&shown).contains("lookup('file', 'secret')"), "{msg}: {}", said(&shown));
+    }
+    bed.write("site.yml", &debug("{{ hostvars['ct:107'].pve_vmid }} {{ hostvars['ct:107'].pve_tags | join('+') }}"));
+    let shown = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+    assert!(said(&shown).contains("107 a+b"), "{}", said(&shown));
+    bed.write("inside.yml", "- hosts: ct:107\n  tasks: [{ debug: { msg: '{{ pve_name }}' } }]\n");
+    let known = bed.run(&["validate", "inside.yml", "-i", "cluster.yml"]);
+    assert_eq!(known.status.code(), Some(0), "offline it is known to be there: {}", said(&known));
+}
+
+#[test]
+fn a_container_of_which_nobody_knows_whether_it_runs_stays_in_its_group() {
+    let bed = Bed::new();
+    bed.cluster(FROM_ENV, "{ ca_file: ca.pem }");
+    let cluster = std::fs::read_to_string(bed.dir.path().join("cluster.yml")).unwrap();
+    let groups = "groups: { web: { containers: { tags: [web], state: running } } }\n";
+    bed.write("cluster.yml", &format!("{cluster}{groups}"));
+    container(&bed, 107, "hostname: a\ntags: web\n");
+    bed.write("site.yml", "- hosts: web\n  tasks: [{ stat: { path: /x } }]\n");
+    let list = || bed.run(&["check", "site.yml", "-i", "cluster.yml", "--list-hosts"]);
+    assert!(!said(&list()).contains("ct:107"), "it is stopped: {}", said(&list()));
+    let lab = bed.run(&["lab", "--dir", "lab", "break", "node-down"]);
+    assert!(lab.status.success(), "{}", said(&lab));
+    assert!(said(&list()).contains("ct:107"), "{}", said(&list()));
+    let checked = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(checked.status.code(), Some(4), "{}", said(&checked));
+    assert!(said(&checked).contains("whether ct:107 runs cannot be told"), "{}", said(&checked));
+}
+
+#[test]
+fn names_that_the_cluster_does_not_have_are_faults_with_their_place() {
+    let bed = Bed::new();
+    bed.cluster(FROM_ENV, "{ ca_file: ca.pem }");
+    let cluster = std::fs::read_to_string(bed.dir.path().join("cluster.yml")).unwrap();
+    bed.write("site.yml", STORAGE);
+    bed.write("cluster.yml", &format!("{cluster}  pev2: {{}}\ngroups: {{ s: {{ hosts: [pve1, pve22, ct:999] }} }}\n"));
+    let told = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(told.status.code(), Some(2), "{}", said(&told));
+    for expected in ["no node `pev2`", "did you mean `pve2`?", "no node `pve22`", "cluster.yml:"] {
+        assert!(said(&told).contains(expected), "{expected}:\n{}", said(&told));
+    }
+    // A host of another source is no mistyped node.
+    bed.write("cluster.yml", &format!("{cluster}groups: {{ s: {{ hosts: [pve1, nas] }} }}\n"));
+    bed.write("hosts", "nas\n");
+    let fine = bed.run(&["check", "site.yml", "-i", "cluster.yml", "-i", "hosts"]);
+    assert_eq!(fine.status.code(), Some(3), "{}", said(&fine));
+}
+
+#[test]
+fn a_folder_of_inventories_is_not_searched_for_secrets() {
+    use std::os::unix::fs::PermissionsExt;
+    let bed = Bed::new();
+    bed.cluster("{ user: root@pam, password: { file: pw } }", "{ ca_file: ca.pem }");
+    let private = |name: &str, text: &str| {
+        bed.write(name, text);
+        let mode = PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(bed.dir.path().join(name), mode).unwrap();
+    };
+    std::fs::create_dir(bed.dir.path().join("all")).unwrap();
+    std::fs::copy(bed.dir.path().join("cluster.yml"), bed.dir.path().join("all/cluster.yml")).unwrap();
+    std::fs::copy(bed.dir.path().join("ca.pem"), bed.dir.path().join("all/ca.pem")).unwrap();
+    private("all/pw", bed.server.root_password());
+    private("all/other", "correct horse battery staple\n");
+    bed.write("all/more.ini", "nas ansible_connection=local\n");
+    bed.write("site.yml", "- hosts: all\n  tasks: [{ debug: { msg: x } }]\n");
+    let listed = bed.run(&["check", "site.yml", "-i", "all", "--list-hosts"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", said(&listed));
+    assert!(said(&listed).contains("nas") && said(&listed).contains("pve1"), "{}", said(&listed));
+    for secret in [bed.server.root_password(), "horse", "BEGIN"] {
+        assert!(!said(&listed).contains(secret), "{}", said(&listed));
+    }
+    assert!(said(&listed).contains("all/other was not read"), "what is left out is told: {}", said(&listed));
+    // Without a cluster.yml, what looks like a secret is left out, too.
+    std::fs::remove_file(bed.dir.path().join("all/cluster.yml")).unwrap();
+    let listed = bed.run(&["check", "site.yml", "-i", "all", "--list-hosts"]);
+    assert!(!said(&listed).contains(bed.server.root_password()), "{}", said(&listed));
+    assert!(said(&listed).contains("all/pw was not read"), "{}", said(&listed));
+}
+
+#[test]
+fn a_secret_of_the_environment_is_not_handed_to_programs() {
+    let bed = Bed::new();
+    bed.cluster(FROM_ENV, "{ ca_file: ca.pem }");
+    bed.write("site.yml", "- hosts: localhost\n  tasks:\n    - command: env\n      register: env\n    - debug: { msg: '{{ env.stdout }}' }\n");
+    let shown = bed.run(&["apply", "site.yml", "-i", "cluster.yml"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    assert!(said(&shown).contains("HOME=") && !said(&shown).contains("CLUSTER_PASSWORD"), "{}", said(&shown));
+    // As `$(cat file)` leaves it out and `< file` does not.
+    let mut command = bed.command(&["check", "site.yml", "-i", "cluster.yml", "--list-hosts"]);
+    let output = command.env("CLUSTER_PASSWORD", format!("{}\n", bed.server.root_password())).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }

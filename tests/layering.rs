@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["event", "host", "tasks", "wire"]),
     ("agent", &["engine", "event", "host", "tasks", "wire"]),
     ("playbook", &["yaml", "diagnostic", "tasks", "template"]),
-    ("inventory", &["yaml", "diagnostic", "template", "pve"]),
+    ("inventory", &["yaml", "diagnostic", "template", "pve", "host"]),
     ("report", &["event", "exit", "diagnostic", "visible"]),
     ("drift", &["event", "exit", "host", "inventory", "mail", "pve", "visible", "yaml", "diagnostic"]),
     ("lab", &["hook", "host", "drbd", "pve", "agent", "event", "wire", "yaml", "diagnostic"]),

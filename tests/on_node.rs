@@ -48,7 +48,8 @@ fn ground(lab: &Lab, given: &[String], playbook: &Path) -> (Inventory, Inventory
         assert!(["cluster", ME].contains(&name), "{name} is not this node");
         Box::new(node.clone())
     };
-    let hosts = InventoryHosts::default().on_node(here, lab.dir().join("pve-priv")).with_inventory(&inventory).unwrap();
+    let reaches = converge::fleet::reaches(&[], &inventory, &Options::default(), &Sources::default());
+    let hosts = InventoryHosts::default().on_node(here, lab.dir().join("pve-priv")).with_inventory(&inventory, reaches);
     (inventory, hosts)
 }
 

@@ -3,10 +3,11 @@
 use super::load;
 use crate::diagnostic::{Fault, Sources};
 use crate::exit;
-use crate::inventory::cluster::{Cluster, Login, Source, Tls};
+use crate::fleet;
+use crate::inventory::cluster::{Cluster, Discovered, Login, Source, Tls};
 use crate::inventory::{self, Inventory, Loaded};
-use crate::link::{self, Connect, InventoryHosts, ThisMachine};
-use crate::playbook::Known;
+use crate::link::{self, Connect, InventoryHosts};
+use crate::playbook::{Known, Play};
 use crate::pve::{self, Client, SecondFactor, Trust};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,41 @@ const NODE_STATE: &str = "/etc/pve/priv/converge";
 /// Hosts and the ways to them.
 pub struct Ground {
     pub inventory: Inventory,
-    pub connect: Box<dyn Connect>,
+    pub ways: Ways,
+}
+
+pub enum Ways {
+    Lab(Box<dyn Connect>),
+    /// How hosts are reached is yet to be settled: it depends on the plays, too.
+    Open(Box<InventoryHosts>),
+}
+
+impl Ways {
+    /// What is said of how the plays' hosts are reached must make sense, before one is asked.
+    pub fn settle(
+        self,
+        plays: &[&Play],
+        inventory: &Inventory,
+        options: &fleet::Options,
+        sources: &Sources,
+    ) -> Result<Box<dyn Connect>, String> {
+        let hosts = match self {
+            Self::Lab(lab) => return Ok(lab),
+            Self::Open(hosts) => hosts,
+        };
+        let reaches = fleet::reaches(plays, inventory, options, sources);
+        let mut wrong = fleet::troubles(plays, inventory, options, &reaches);
+        let hosts = Box::new(hosts.with_inventory(inventory, reaches));
+        if wrong.is_empty() {
+            wrong = fleet::unfit(plays, inventory, options, hosts.as_ref(), sources);
+        }
+        if wrong.is_empty() { Ok(hosts) } else { Err(listed(&wrong)) }
+    }
+}
+
+pub fn listed(wrong: &[String]) -> String {
+    let lines: Vec<String> = wrong.iter().map(|why| format!("error: {why}")).collect();
+    lines.join("\n")
 }
 
 /// Reads the inventories offline. The text holds every fault of every file.
@@ -31,39 +66,48 @@ fn show(faults: &[Fault], sources: &Sources) -> String {
     format!("{}\n{count} fault{} found; no host was touched", shown.trim_end(), if count == 1 { "" } else { "s" })
 }
 
+pub fn tell_left_out(loaded: &Loaded) {
+    for what in &loaded.left_out {
+        tell!("note: {what}");
+    }
+}
+
 /// What is known before anybody is asked. A cluster's nodes and containers are found later.
-pub fn known_offline(loaded: Loaded) -> Known {
+pub fn known_offline(loaded: Loaded) -> (Known, Inventory) {
     let open = loaded.cluster.is_some();
-    Known { open, ..load::known(&loaded.build(None)) }
+    let inventory = loaded.build(None);
+    (Known { open, ..load::known(&inventory) }, inventory)
 }
 
 impl Ground {
     pub fn lab(dir: &Path) -> Result<Self, String> {
         let (inventory, connect) = super::lab::ground(dir)?;
-        Ok(Self { inventory, connect })
+        Ok(Self { inventory, ways: Ways::Lab(connect) })
     }
 
     pub fn this_machine() -> Self {
-        Self { inventory: Inventory::localhost(), connect: Box::new(ThisMachine) }
+        Self { inventory: Inventory::localhost(), ways: Ways::Open(Box::default()) }
     }
 
     /// This machine is a node of the cluster: its own `pvesh` is asked, and nobody logs in anywhere.
-    pub fn on_node(mut loaded: Loaded) -> Result<Self, (u8, String)> {
+    pub fn on_node(mut loaded: Loaded, sources: &Sources) -> Result<Self, (u8, String)> {
+        tell_left_out(&loaded);
         let this = crate::host::Local::this_machine("cluster");
         let (me, found) = link::discover_on_node(&this).map_err(|e| {
             let help = "this works on a node of Proxmox VE, as root; elsewhere name a cluster with `-i`";
             (exit::UNREACHABLE, format!("error: {e}\n  = help: {help}"))
         })?;
         loaded.on_node(&me);
-        let inventory = loaded.build(Some(&found));
+        let inventory = built(loaded, &found, sources)?;
         let here = |name: &str| -> Box<dyn crate::host::Host> { Box::new(crate::host::Local::this_machine(name)) };
-        let hosts = InventoryHosts::default().on_node(here, NODE_STATE).with_inventory(&inventory);
-        Ok(Self { connect: Box::new(hosts.map_err(|why| (exit::USAGE, format!("error: {why}")))?), inventory })
+        let hosts = InventoryHosts::default().on_node(here, NODE_STATE);
+        Ok(Self { ways: Ways::Open(Box::new(hosts)), inventory })
     }
 
     /// Logs in to the cluster, if there is one, and asks it for its nodes and containers.
-    pub fn of(loaded: Loaded) -> Result<Self, (u8, String)> {
+    pub fn of(loaded: Loaded, sources: &Sources) -> Result<Self, (u8, String)> {
         let usage = |why: String| (exit::USAGE, format!("error: {why}"));
+        tell_left_out(&loaded);
         let mut hosts = InventoryHosts::default();
         let mut found = None;
         if let Some(cluster) = &loaded.cluster {
@@ -72,10 +116,25 @@ impl Ground {
             found = Some(discovered);
             hosts = hosts.with_cluster(client, &state_folder(cluster));
         }
-        let inventory = loaded.build(found.as_ref());
-        let connect = Box::new(hosts.with_inventory(&inventory).map_err(usage)?);
-        Ok(Self { inventory, connect })
+        let inventory = match &found {
+            Some(found) => built(loaded, found, sources)?,
+            None => loaded.build(None),
+        };
+        Ok(Self { inventory, ways: Ways::Open(Box::new(hosts)) })
     }
+}
+
+/// The inventory with what was discovered, and what there is to say of that.
+fn built(loaded: Loaded, found: &Discovered, sources: &Sources) -> Result<Inventory, (u8, String)> {
+    let strangers = loaded.strangers(found);
+    if !strangers.is_empty() {
+        return Err((exit::USAGE, show(&strangers, sources)));
+    }
+    let inventory = loaded.build(Some(found));
+    for note in &inventory.notes {
+        tell!("warning: {note}");
+    }
+    Ok(inventory)
 }
 
 /// Faults of what is written are told before a secret is asked for.

@@ -11,6 +11,7 @@ use crate::fleet::{self, Fleet, vars_of};
 use crate::inventory::select;
 use crate::link::lock::{Claim, Held, How, LockError, Loss};
 use crate::link::{self, Connect};
+use crate::playbook::Play;
 use crate::report::{Json as JsonReport, JsonLines, Style, Terminal};
 use clap::Parser;
 use serde_json::Value as Json;
@@ -138,7 +139,7 @@ pub(super) fn drive(args: &Args, mode: Mode, trace: bool, reporter: &mut dyn Rep
     let usage = |why: String| (exit::USAGE, format!("error: {why}"));
     let extra = load::extra_vars(&args.extra_vars).map_err(usage)?;
     let mut sources = Sources::default();
-    let Ground { inventory, connect } = ground(args, &mut sources, &extra)?;
+    let Ground { inventory, ways } = ground(args, &mut sources, &extra)?;
     let context = load::context(Some(load::known(&inventory)), &extra);
     let playbooks = load::playbooks(&args.playbooks, &mut sources, &context).map_err(|faults| (exit::USAGE, faults))?;
     for play in playbooks.iter().flat_map(|p| &p.plays) {
@@ -167,6 +168,8 @@ pub(super) fn drive(args: &Args, mode: Mode, trace: bool, reporter: &mut dyn Rep
     }
     list::some_task_is_chosen(&playbooks, &options).map_err(usage)?;
     list::some_host_is_chosen(&playbooks, &inventory, args.limit.as_deref()).map_err(usage)?;
+    let plays: Vec<&Play> = playbooks.iter().flat_map(|p| &p.plays).collect();
+    let connect = ways.settle(&plays, &inventory, &options, &sources).map_err(|why| (exit::USAGE, why))?;
     let foreseen = match mode {
         Mode::Check => fleet::Foreseen::default(),
         // Before the lock: a run that may not change anything leaves nothing behind, also not for a moment.
@@ -206,7 +209,7 @@ fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) ->
     if args.on_node {
         let loaded =
             super::ground::read(&args.inventory, &args.playbooks, sources).map_err(|faults| (exit::USAGE, faults))?;
-        return Ground::on_node(loaded);
+        return Ground::on_node(loaded, sources);
     }
     if args.inventory.is_empty() {
         return Ok(Ground::this_machine());
@@ -215,10 +218,10 @@ fn ground(args: &Args, sources: &mut Sources, extra: &BTreeMap<String, Json>) ->
     let loaded = super::ground::read(&args.inventory, &args.playbooks, sources).map_err(as_is)?;
     if loaded.cluster.is_some() {
         let offline = super::ground::read(&args.inventory, &args.playbooks, sources).map_err(as_is)?;
-        let context = load::context(Some(super::ground::known_offline(offline)), extra);
+        let context = load::context(Some(super::ground::known_offline(offline).0), extra);
         load::playbooks(&args.playbooks, &mut sources.clone(), &context).map_err(as_is)?;
     }
-    Ground::of(loaded)
+    Ground::of(loaded, sources)
 }
 
 /// The lock of an apply, and what is needed to take it up again.

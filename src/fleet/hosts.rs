@@ -1,15 +1,15 @@
 //! What the run knows of each host: its link, its variables, whether it is still taking part.
 
-use super::vars::{Layer, Scope, SharedDoubt, Vars};
+use super::hostvars::HostVars;
+use super::vars::{Layer, SharedDoubt, Vars};
 use crate::event::Mode;
 use crate::host::Step;
 use crate::inventory::Inventory;
 use crate::link::{Connect, FutureHost, Link, LinkError, in_process};
 use crate::wire::{Request, Response};
-use crate::yaml::Node;
-use minijinja::value::{Enumerator, Object, Value};
+use minijinja::value::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a container may take to come up before the tasks inside it give up.
@@ -52,67 +52,13 @@ pub struct Hosts<'a> {
 
 pub type Guard<'a> = Box<dyn FnMut() -> Option<String> + 'a>;
 
-/// The variables of every host, shared with `hostvars` in templates, which looks at them only when asked.
-#[derive(Debug, Default)]
-pub struct HostVars {
-    all: RwLock<BTreeMap<String, KnownVars>>,
-    doubt: SharedDoubt,
-}
-
-#[derive(Debug, Default, Clone)]
-struct KnownVars {
-    /// The inventory's; its values may hold templates.
-    said: Arc<Vec<(String, Node)>>,
-    /// What names the host itself.
-    given: Arc<Vars>,
-    /// Registered results, `set_fact`, gathered facts.
-    found: Arc<Vars>,
-}
-
-impl KnownVars {
-    /// What another host is seen as: its inventory, facts and results, rendered in its own terms.
-    fn scope(&self, doubt: &SharedDoubt) -> Arc<Scope> {
-        let values = |vars: &Arc<Vars>| Layer::Values(vars.clone());
-        Scope::new(vec![Layer::Nodes(self.said.clone()), values(&self.given), values(&self.found)], doubt.clone())
-    }
-}
-
-impl Object for HostVars {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let all = self.all.read().expect("no panic while holding");
-        let known = all.get(key.as_str()?)?;
-        Some(known.scope(&self.doubt).value())
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let all = self.all.read().expect("no panic while holding");
-        Enumerator::Values(all.keys().map(|k| Value::from(k.as_str())).collect())
-    }
-}
-
 impl<'a> Hosts<'a> {
     pub fn new(connect: &'a dyn Connect, mode: Mode, inventory: &Inventory, doubt: SharedDoubt) -> Self {
-        let known = Arc::new(HostVars { all: RwLock::default(), doubt });
+        let known = HostVars::of(inventory, doubt);
         let (links, refused) = (BTreeMap::new(), BTreeMap::new());
         let (states, ahead, predicted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (guard, stopped) = (None, None);
-        let hosts = Self { connect, mode, links, refused, states, ahead, predicted, known, guard, stopped };
-        for host in &inventory.hosts {
-            hosts.introduce(host, inventory);
-        }
-        hosts
-    }
-
-    /// Makes a host's given variables known.
-    fn introduce(&self, host: &str, inventory: &Inventory) {
-        let said = inventory.vars(host).iter().map(|(name, node)| (name.clone(), node.clone())).collect();
-        let mut given = Vars::new();
-        let groups: Vec<&str> = inventory.groups_of(host).collect();
-        given.insert("group_names".into(), Value::from_iter(groups));
-        given.insert("inventory_hostname".into(), host.into());
-        given.insert("inventory_hostname_short".into(), host.split('.').next().unwrap_or(host).into());
-        let known = KnownVars { said: Arc::new(said), given: Arc::new(given), found: Arc::default() };
-        self.known.all.write().expect("no panic while holding").insert(host.to_owned(), known);
+        Self { connect, mode, links, refused, states, ahead, predicted, known, guard, stopped }
     }
 
     pub fn state(&mut self, host: &str) -> &mut State {
@@ -127,19 +73,13 @@ impl<'a> Hosts<'a> {
     }
 
     pub fn set_var(&mut self, host: &str, name: &str, value: Value) {
-        let mut all = self.known.all.write().expect("no panic while holding");
-        let known = all.entry(host.to_owned()).or_default();
-        Arc::make_mut(&mut known.found).insert(name.to_owned(), value);
+        self.known.set(host, name, value);
     }
 
     /// `meta: clear_facts`: what was gathered is gathered anew when something asks for it.
     pub fn forget_facts(&mut self, host: &str) {
         self.state(host).has_facts = false;
-        let mut all = self.known.all.write().expect("no panic while holding");
-        if let Some(known) = all.get_mut(host) {
-            let gathered = |name: &str| name.starts_with("ansible_") || name == "pve_version";
-            Arc::make_mut(&mut known.found).retain(|name, _| !gathered(name));
-        }
+        self.known.forget_facts(host);
     }
 
     /// `meta: reset_connection`. A check keeps its link, which holds what was predicted so far.
@@ -151,17 +91,16 @@ impl<'a> Hosts<'a> {
 
     /// The layers of a host's given variables, and the found ones.
     pub fn vars(&mut self, host: &str, inventory: &Inventory) -> ([Layer; 2], Arc<Vars>) {
-        if let Some(known) = self.known.all.read().expect("no panic while holding").get(host)
-            && !known.given.is_empty()
-        {
-            return ([Layer::Nodes(known.said.clone()), Layer::Values(known.given.clone())], known.found.clone());
-        }
-        self.introduce(host, inventory);
-        self.vars(host, inventory)
+        self.known.layers(host, inventory)
+    }
+
+    /// Whether a task that becomes root, or does not, is run so on a host.
+    pub fn becomes(&self, host: &str, wanted: bool) -> Result<(), String> {
+        self.connect.becomes(host, wanted)
     }
 
     pub fn hostvars(&self) -> Value {
-        Value::from_dyn_object(self.known.clone())
+        self.known.value()
     }
 
     /// The link to a host, opened at first use. `may_come`: in a check, a container that is not there yet may be

@@ -8,8 +8,10 @@ mod flow;
 mod foresee;
 mod handlers;
 mod hosts;
+mod hostvars;
 mod judge;
 mod prepare;
+mod reach;
 mod register;
 mod render;
 mod select;
@@ -182,24 +184,9 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// The hosts of a play, before and after `--limit`.
-    fn hosts_of(&self, play: &Play) -> (Vec<String>, Vec<String>) {
-        let patterns: Vec<&str> = play.hosts.iter().map(|(p, _)| p.as_str()).collect();
-        // The loader proved the patterns against the same inventory.
-        let all = inventory::select(self.inventory, &patterns).unwrap_or_default();
-        let chosen = match &self.options.limit {
-            None => all.clone(),
-            Some(limit) => {
-                let limit = inventory::select(self.inventory, &[limit]).unwrap_or_default();
-                all.iter().filter(|h| limit.contains(h)).cloned().collect()
-            }
-        };
-        (all, chosen)
-    }
-
     /// `false`: every host failed or was lost, the run cannot go on.
     fn play(&mut self, play: &Play) -> bool {
-        let (all, chosen) = self.hosts_of(play);
+        let (all, chosen) = hosts_of(play, self.inventory, self.options);
         for host in &chosen {
             self.hosts.state(host).ended = false;
         }
@@ -269,6 +256,21 @@ impl<'a> Fleet<'a> {
     }
 }
 
+/// The hosts of a play, before and after `--limit`.
+fn hosts_of(play: &Play, inventory: &Inventory, options: &Options) -> (Vec<String>, Vec<String>) {
+    let patterns: Vec<&str> = play.hosts.iter().map(|(p, _)| p.as_str()).collect();
+    // The loader proved the patterns against the same inventory.
+    let all = inventory::select(inventory, &patterns).unwrap_or_default();
+    let chosen = match &options.limit {
+        None => all.clone(),
+        Some(limit) => {
+            let limit = inventory::select(inventory, &[limit]).unwrap_or_default();
+            all.iter().filter(|h| limit.contains(h)).cloned().collect()
+        }
+    };
+    (all, chosen)
+}
+
 fn count(items: &[Item]) -> usize {
     items
         .iter()
@@ -304,6 +306,7 @@ fn batches(play: &Play, hosts: &[String]) -> Vec<Vec<String>> {
 }
 
 pub use foresee::{Foreseen, foresee};
+pub use reach::{reaches, troubles, unfit};
 pub use select::selected_by_tags;
 
 /// Extra variables as the templates see them.

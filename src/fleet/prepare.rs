@@ -107,10 +107,8 @@ impl Fleet<'_> {
             return magic.clone();
         }
         let names = |hosts: &[String]| Value::from_iter(hosts.iter().map(String::as_str));
-        let mut groups: Vars = self.inventory.groups.iter().map(|(name, h)| (name.clone(), names(h))).collect();
-        groups.insert("all".to_owned(), names(&self.inventory.hosts));
         let mut magic = Vars::new();
-        magic.insert("groups".into(), Value::from_object(groups));
+        magic.insert("groups".into(), vars::groups(self.inventory));
         for name in ["ansible_play_hosts", "ansible_play_hosts_all", "play_hosts"] {
             magic.insert(name.into(), names(scene.all));
         }

@@ -151,6 +151,12 @@ impl Fleet<'_> {
                 lane.target = target.to_owned();
             }
         }
+        if let Some((wanted, span)) = def.common.becomes
+            && let Err(why) = self.hosts.becomes(&lane.target, wanted)
+        {
+            let why = format!("{}: {why}", self.sources.place(span));
+            return Err(HostResult { outright: true, ..HostResult::new(Status::Failed, why) });
+        }
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! What a template can name: layers of variables, the later the stronger, rendered only when they are asked for.
 
+use crate::inventory::Inventory;
 use crate::template;
 use crate::yaml::{Node, Value as Yaml};
 use minijinja::value::{Enumerator, Object, Serde, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 use serde_json::Value as Json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 /// `{{ x | default(omit) }}`: a field with this value is left out.
@@ -95,7 +96,14 @@ impl Object for Scope {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::NonEnumerable
+        let mut names = BTreeSet::new();
+        for layer in &self.layers {
+            match layer {
+                Layer::Values(values) => names.extend(values.keys().map(String::as_str)),
+                Layer::Nodes(nodes) => names.extend(nodes.iter().map(|(name, _)| name.as_str())),
+            }
+        }
+        Enumerator::Values(names.into_iter().map(Value::from).collect())
     }
 }
 
@@ -120,6 +128,14 @@ impl Object for Predicted {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(self.known.keys().map(|k| Value::from(k.as_str())).collect())
     }
+}
+
+/// `groups`: all hosts of each group.
+pub fn groups(inventory: &Inventory) -> Value {
+    let names = |hosts: &[String]| Value::from_iter(hosts.iter().map(String::as_str));
+    let mut groups: Vars = inventory.groups.iter().map(|(name, h)| (name.clone(), names(h))).collect();
+    groups.insert("all".to_owned(), names(&inventory.hosts));
+    Value::from_object(groups)
 }
 
 pub fn from_json(json: &Json) -> Value {

@@ -3,6 +3,7 @@
 //! A `Probe` cannot change anything, so code that holds only a `Probe` cannot write by mistake. Acting
 //! happens through `Host::perform`, one [`Step`] at a time, and only the engine holds a `Host`.
 
+mod environ;
 mod local;
 mod own_program;
 mod preview;
@@ -10,6 +11,7 @@ pub mod pvesh;
 mod query;
 mod step;
 
+pub use environ::{keep_from_programs, without_secrets};
 pub use local::{Local, Programs};
 pub use own_program::{OwnProgram, copy as copy_own_program, own_program};
 pub use preview::Preview;

@@ -2,6 +2,8 @@
 
 use super::vars_files::Files;
 use super::{Inventory, Vars};
+use crate::diagnostic::Span;
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// What the sources of an inventory say, in the order in which they say it.
@@ -10,6 +12,9 @@ pub struct Builder {
     groups: Vec<Group>,
     hosts: Vec<String>,
     host_vars: BTreeMap<String, Vars>,
+    /// What was discovered of hosts.
+    found: BTreeMap<String, BTreeMap<String, Json>>,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +93,20 @@ impl Builder {
         self.host_vars.entry(host.to_owned()).or_default().extend(vars);
     }
 
+    /// A discovered value: data, which holds no template. What sources say of the host itself is stronger.
+    pub fn set_found(&mut self, host: &str, name: &str, value: Json) {
+        self.found.entry(host.to_owned()).or_default().insert(name.to_owned(), value);
+    }
+
+    pub fn has_host(&self, name: &str) -> bool {
+        self.hosts.iter().any(|h| h == name)
+    }
+
+    /// What a person should know before the run.
+    pub fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
     /// The groups below one, it included, each before its children.
     fn below(&self, name: &str) -> Vec<String> {
         let mut found = vec![name.to_owned()];
@@ -131,7 +150,7 @@ impl Builder {
     }
 
     /// `files`: `group_vars` and `host_vars`, those beside the inventory before those beside the playbooks.
-    pub fn build(self, files: &[Files]) -> Inventory {
+    pub fn build(mut self, files: &[Files]) -> Inventory {
         let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for group in &self.groups {
             let mut hosts: Vec<String> = Vec::new();
@@ -172,6 +191,14 @@ impl Builder {
 
         let everybody = members.values().flatten().chain(&self.hosts).chain(self.host_vars.keys());
         let mut host_vars: BTreeMap<String, Vars> = BTreeMap::new();
+        let mut seals: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+        let seal = |seals: &mut BTreeMap<String, Vec<Span>>, host: &str, spans: &mut dyn Iterator<Item = &Span>| {
+            let spans: Vec<Span> = spans.copied().collect();
+            if !spans.is_empty() {
+                seals.entry(host.to_owned()).or_default().extend(spans);
+            }
+        };
+        let mut found: BTreeMap<String, BTreeMap<String, Json>> = std::mem::take(&mut self.found);
         for host in everybody {
             if host_vars.contains_key(host) {
                 continue;
@@ -182,12 +209,24 @@ impl Builder {
             for file in files {
                 mine().for_each(|group| vars.extend(file.group(group).clone()));
             }
-            vars.extend(self.host_vars.get(host).cloned().unwrap_or_default());
+            let mut own = self.host_vars.get(host).cloned().unwrap_or_default();
             for file in files {
-                vars.extend(file.host(host).clone());
+                own.extend(file.host(host).clone());
             }
+            if let Some(found) = found.get_mut(host) {
+                found.retain(|name, _| !own.contains_key(name));
+                vars.retain(|name, _| !found.contains_key(name));
+            }
+            vars.extend(own);
             host_vars.insert(host.clone(), vars);
+            for file in files {
+                let sealed = mine().chain(["all"]).flat_map(|group| file.sealed_group(group));
+                seal(&mut seals, host, &mut sealed.chain(file.sealed_host(host)));
+            }
         }
-        Inventory { hosts: self.hosts, groups: members, all_vars, host_vars }
+        for file in files {
+            seal(&mut seals, "", &mut file.sealed_group("all").iter());
+        }
+        Inventory { hosts: self.hosts, groups: members, all_vars, host_vars, found, notes: self.notes, sealed: seals }
     }
 }

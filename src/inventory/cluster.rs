@@ -1,9 +1,15 @@
-//! `cluster.yml`: where a Proxmox cluster is, who asks, whom to believe, and groups of what is discovered there.
+//! `cluster.yml`: where a Proxmox cluster is, who asks, whom to believe, and groups of what is discovered there. A secret
+//! that is written out in it is refused, and not shown.
 
-use super::build::Builder;
+mod enter;
+mod found;
+
+pub use found::{Container, Discovered, NAMES, Status};
+
 use super::{Vars, yaml};
-use crate::diagnostic::{Fault, closest, did_you_mean};
+use crate::diagnostic::{Fault, Span, closest, did_you_mean};
 use crate::yaml::Node;
+use found::Wanted;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -22,6 +28,8 @@ pub struct Cluster {
     nodes: BTreeMap<String, (NodeFields, Vars)>,
     groups: Vec<(String, Group, Vars)>,
     vars: Vars,
+    /// What is written as a node's name, each with its place.
+    named: Vec<(String, Span)>,
 }
 
 /// Who asks. `user` with `password`, or `token` with `secret`.
@@ -112,14 +120,7 @@ struct Containers {
     pools: Vec<String>,
     #[serde(default)]
     nodes: Vec<String>,
-    state: Option<ContainerState>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ContainerState {
-    Running,
-    Stopped,
+    state: Option<Wanted>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,24 +150,6 @@ struct Fields {
     groups: BTreeMap<String, Option<Group>>,
     #[serde(default, rename = "vars")]
     _vars: Option<IgnoredAny>,
-}
-
-/// What discovery found.
-#[derive(Debug, Clone, Default)]
-pub struct Discovered {
-    /// Node → its address in the cluster.
-    pub nodes: BTreeMap<String, Option<String>>,
-    pub containers: Vec<Container>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Container {
-    pub vmid: u32,
-    pub node: String,
-    pub name: String,
-    pub tags: Vec<String>,
-    pub pool: Option<String>,
-    pub running: bool,
 }
 
 /// Told from Ansible's YAML inventories by its name or its keys.
@@ -223,6 +206,10 @@ pub fn read(root: &Node, path: &Path) -> Result<Cluster, Vec<Fault>> {
         groups.push((name, group.unwrap_or_default(), of_group));
     }
     let vars = vars(Some(root), &mut faults);
+    let named = named(root);
+    if let Some(Login::Token { .. }) = &login {
+        shells_of_a_token(root, &mut faults);
+    }
     match login {
         Some(login) if faults.is_empty() => Ok(Cluster {
             endpoints: fields.endpoints,
@@ -234,12 +221,34 @@ pub fn read(root: &Node, path: &Path) -> Result<Cluster, Vec<Fault>> {
             nodes,
             groups,
             vars,
+            named,
         }),
         _ => Err(faults),
     }
 }
 
-fn place(root: &Node, key: &str) -> crate::diagnostic::Span {
+/// The names under `nodes`, and those under `hosts` of groups that are no containers.
+fn named(root: &Node) -> Vec<(String, Span)> {
+    let nodes = root.get("nodes").and_then(Node::entries).unwrap_or_default().iter().map(|(name, _)| name);
+    let groups = root.get("groups").and_then(Node::entries).unwrap_or_default();
+    let hosts = groups.iter().filter_map(|(_, group)| group.get("hosts")?.items()).flatten();
+    let names = nodes.chain(hosts).filter_map(|node| Some((node.as_str()?.to_owned(), node.span)));
+    names.filter(|(name, _)| !super::Inventory::is_container(name)).collect()
+}
+
+/// Proxmox opens a node's shell to people only: a token is refused there, whatever rights it has.
+fn shells_of_a_token(root: &Node, faults: &mut Vec<Fault>) {
+    let nodes = root.get("nodes").and_then(Node::entries).unwrap_or_default().iter().map(|(_, node)| node);
+    for link in std::iter::once(root).chain(nodes).filter_map(|node| node.get("link")) {
+        if link.as_str() == Some("pve_shell") {
+            let fault =
+                Fault::new(link.span, "`pve_shell` cannot be had with a token").label("a shell needs a password");
+            faults.push(fault.help("log in as root@pam with its password, or reach the nodes by `link: ssh`"));
+        }
+    }
+}
+
+fn place(root: &Node, key: &str) -> Span {
     root.get(key).map_or(root.span, |node| node.span)
 }
 
@@ -289,116 +298,5 @@ fn login(root: &Node, fields: LoginFields, faults: &mut Vec<Fault>) -> Option<Lo
             Some(Login::Password { user, password: password.unwrap_or(Source::Prompt), second_factor })
         }
         _ => wrong("a login is `user` with `password`, or `token` with `secret`", "leave one of the two out"),
-    }
-}
-
-impl Cluster {
-    /// The cluster that the machine belongs to on which the run takes place.
-    pub(super) fn around() -> Self {
-        Self {
-            endpoints: Vec::new(),
-            login: Login::Password { user: "root@pam".into(), password: Source::Prompt, second_factor: None },
-            tls: Tls::System,
-            path: PathBuf::new(),
-            link: NodeLink::Ssh,
-            ssh: Ssh::default(),
-            nodes: BTreeMap::new(),
-            groups: Vec::new(),
-            vars: Vars::new(),
-        }
-    }
-
-    /// Seen from one of its nodes: that one is asked itself, the others by the ssh that nodes have among them.
-    pub(super) fn seen_from(&mut self, me: &str) {
-        self.link = NodeLink::Ssh;
-        for (fields, _) in self.nodes.values_mut() {
-            fields.link = None;
-        }
-        self.nodes.entry(me.to_owned()).or_default().0.link = Some(NodeLink::Here);
-    }
-
-    /// Whether some node is, or could be, reached by ssh.
-    pub fn may_use_ssh(&self) -> bool {
-        let of_node = |(fields, _): &(NodeFields, Vars)| fields.link.unwrap_or(self.link) == NodeLink::Ssh;
-        self.link == NodeLink::Ssh || self.nodes.values().any(of_node)
-    }
-
-    pub(super) fn enter(&self, builder: &mut Builder, found: Option<&Discovered>) {
-        builder.set_group_vars("all", self.vars.clone());
-        builder.add_group("nodes");
-        builder.add_group("containers");
-        let discovered = found.into_iter().flat_map(|f| &f.nodes).map(|(name, address)| (name, address.clone()));
-        let mut nodes: BTreeMap<&String, Option<String>> = discovered.collect();
-        for (name, (fields, _)) in &self.nodes {
-            let address = nodes.entry(name).or_default();
-            *address = fields.address.clone().or(address.take());
-        }
-        let none = (NodeFields::default(), Vars::new());
-        for (name, address) in nodes {
-            let (fields, vars) = self.nodes.get(name).unwrap_or(&none);
-            builder.add_host("nodes", name);
-            builder.set_host_vars(name, self.reach(fields, address));
-            builder.set_host_vars(name, vars.clone());
-        }
-        for container in found.into_iter().flat_map(|f| &f.containers) {
-            let name = format!("ct:{}", container.vmid);
-            builder.add_member("containers", &name);
-            let text = |value: &str| Node::scalar(value, false, Default::default());
-            let vars = [
-                ("pve_name", text(&container.name)),
-                ("pve_vmid", Node::scalar(container.vmid.to_string(), true, Default::default())),
-                ("pve_tags", Node::from_json(&container.tags.clone().into(), Default::default())),
-            ];
-            builder.set_host_vars(&name, vars.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
-        }
-        for (name, group, vars) in &self.groups {
-            builder.set_group_vars(name, vars.clone());
-            for host in &group.hosts {
-                if super::Inventory::is_container(host) {
-                    builder.add_member(name, host);
-                } else {
-                    builder.add_host(name, host);
-                }
-            }
-            for child in &group.children {
-                builder.add_child(name, child);
-            }
-            let Some(wanted) = &group.containers else { continue };
-            for container in found.into_iter().flat_map(|f| &f.containers).filter(|c| wanted.has(c)) {
-                builder.add_member(name, &format!("ct:{}", container.vmid));
-            }
-        }
-    }
-
-    /// How a node is reached, in the names that Ansible's inventories use for it.
-    fn reach(&self, node: &NodeFields, address: Option<String>) -> Vars {
-        let own = node.ssh.clone().unwrap_or_default();
-        let link = match node.link.unwrap_or(self.link) {
-            NodeLink::Ssh => "ssh",
-            NodeLink::PveShell => "pve_shell",
-            NodeLink::Here => "local",
-        };
-        let user = own.user.or_else(|| self.ssh.user.clone()).unwrap_or_else(|| "root".to_owned());
-        let said = [
-            ("ansible_connection", Some(link.to_owned())),
-            ("ansible_host", address),
-            ("pve_endpoint", node.endpoint.clone()),
-            ("ansible_user", Some(user)),
-            ("ansible_port", own.port.or(self.ssh.port).map(|p| p.to_string())),
-            ("ansible_ssh_private_key_file", own.private_key_file.or_else(|| self.ssh.private_key_file.clone())),
-            ("ansible_ssh_common_args", own.common_args.or_else(|| self.ssh.common_args.clone())),
-        ];
-        let scalar = |text| Node::scalar(text, false, Default::default());
-        said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), scalar(value?)))).collect()
-    }
-}
-
-impl Containers {
-    fn has(&self, container: &Container) -> bool {
-        let one = |wanted: &[String], has: &dyn Fn(&String) -> bool| wanted.is_empty() || wanted.iter().any(has);
-        one(&self.tags, &|tag| container.tags.iter().any(|t| t.eq_ignore_ascii_case(tag)))
-            && one(&self.pools, &|pool| container.pool.as_ref() == Some(pool))
-            && one(&self.nodes, &|node| container.node == *node)
-            && self.state.is_none_or(|state| (state == ContainerState::Running) == container.running)
     }
 }

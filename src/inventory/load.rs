@@ -3,20 +3,18 @@
 use super::build::Builder;
 use super::cluster::Cluster;
 use super::vars_files::Files;
-use super::{Inventory, address, cluster, ini, mask::mask, yaml};
+use super::{Inventory, address, cluster, folder, ini, mask::mask, yaml};
 use crate::diagnostic::{Fault, Sources, Span};
 use crate::yaml::Node;
 use std::path::{Path, PathBuf};
-
-/// What in a folder of inventories is none.
-const NO_INVENTORY: [&str; 12] =
-    [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
 
 /// An inventory as its files say it. What only the cluster knows is added by [`Loaded::build`].
 #[derive(Debug, Default)]
 pub struct Loaded {
     builder: Builder,
     files: Vec<Files>,
+    /// Files of a folder that were not read, and why.
+    pub left_out: Vec<String>,
     /// The Proxmox cluster, if one of the sources is a `cluster.yml`.
     pub cluster: Option<Cluster>,
 }
@@ -26,6 +24,12 @@ impl Loaded {
     /// groups and variables holds all the same.
     pub fn on_node(&mut self, me: &str) {
         self.cluster.get_or_insert_with(Cluster::around).seen_from(me);
+    }
+
+    /// Names in the cluster.yml that the cluster does not have.
+    pub fn strangers(&self, found: &cluster::Discovered) -> Vec<Fault> {
+        let known = |name: &str| self.builder.has_host(name) || name == "localhost";
+        self.cluster.as_ref().map(|cluster| cluster.strangers(found, &known)).unwrap_or_default()
     }
 
     /// `found`: what discovery saw; `None` offline, and then nodes and containers that no file names are not known.
@@ -56,7 +60,9 @@ pub fn load(given: &[String], playbooks: &[PathBuf], sources: &mut Sources) -> R
         }
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         remember(&mut folders, folder);
-        for file in files_of(path) {
+        let found = folder::files(path);
+        loaded.left_out.extend(found.left_out);
+        for file in found.files {
             read(&file, &mut loaded, sources, &mut faults);
         }
     }
@@ -71,21 +77,6 @@ fn remember(folders: &mut Vec<PathBuf>, folder: &Path) {
     if !folders.iter().any(|f| f == folder) {
         folders.push(folder.to_owned());
     }
-}
-
-fn files_of(path: &Path) -> Vec<PathBuf> {
-    if !path.is_dir() {
-        return vec![path.to_owned()];
-    }
-    let Ok(entries) = std::fs::read_dir(path) else { return vec![path.to_owned()] };
-    let counts = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let vars = matches!(name.as_str(), "group_vars" | "host_vars" | "vars_plugins");
-        !vars && !name.starts_with('.') && !NO_INVENTORY.iter().any(|end| name.ends_with(end))
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(counts).collect();
-    paths.sort();
-    paths.iter().flat_map(|path| files_of(path)).collect()
 }
 
 /// `a,b,` on the command line.
@@ -173,9 +164,10 @@ fn is_yaml(path: &Path, text: &str) -> bool {
     }
 }
 
-pub(super) fn vault(span: Span) -> Fault {
-    Fault::new(span, "this file is encrypted with ansible-vault, which is not read yet")
-        .help("decrypt it, or give the values with `--extra-vars @FILE`")
+fn vault(span: Span) -> Fault {
+    Fault::new(span, "this file is encrypted with ansible-vault, which is not read yet").help(
+        "`ansible-vault decrypt` it; secrets in it can be had by `lookup('file', …)` or `lookup('env', …)` instead",
+    )
 }
 
 /// The faults over texts in which passwords are covered.

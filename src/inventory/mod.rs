@@ -1,12 +1,14 @@
 //! Which hosts there are, in which groups, with which variables. How a host is reached is the link's matter.
 //!
 //! Read from Ansible's INI and YAML inventories with `group_vars` and `host_vars`, and from our own `cluster.yml`, whose
-//! nodes and containers are discovered through the API. Reading asks no host and runs no program.
+//! nodes and containers are discovered through the API. Reading asks no host and runs no program; what was discovered is
+//! data, and kept apart from values that may hold templates.
 
 mod address;
 mod build;
 pub mod cluster;
 pub mod edit;
+mod folder;
 mod ini;
 mod load;
 mod mask;
@@ -24,6 +26,7 @@ pub use load::{Loaded, load};
 pub use pattern::select;
 pub use secret::{at as path_from, credential};
 
+use crate::diagnostic::Span;
 use crate::yaml::Node;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +43,12 @@ pub struct Inventory {
     pub all_vars: Vars,
     /// Everything that is said of a host: by its groups and of itself, the stronger over the weaker.
     pub host_vars: BTreeMap<String, Vars>,
+    /// What was discovered of a host: data, never rendered. No name of these is in the host's `host_vars`.
+    pub found: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+    /// What a person should know of what was discovered.
+    pub notes: Vec<String>,
+    /// Files of variables that cannot be read, by the hosts they are about; `""`: everybody of whom nothing else is said.
+    pub sealed: BTreeMap<String, Vec<Span>>,
 }
 
 impl Inventory {
@@ -61,9 +70,24 @@ impl Inventory {
         self.host_vars.get(host).unwrap_or(&self.all_vars)
     }
 
+    /// Where variables of a host stand that cannot be read.
+    pub fn sealed(&self, host: &str) -> &[Span] {
+        let of = if self.host_vars.contains_key(host) { host } else { "" };
+        self.sealed.get(of).map_or(&[], Vec::as_slice)
+    }
+
     /// The names of all variables, of whatever host.
     pub fn var_names(&self) -> BTreeSet<String> {
-        self.host_vars.values().chain([&self.all_vars]).flat_map(|vars| vars.keys().cloned()).collect()
+        let said = self.host_vars.values().chain([&self.all_vars]).flat_map(|vars| vars.keys().cloned());
+        let found = self.found.values().flat_map(|vars| vars.keys().cloned());
+        // A cluster's containers have these also where they are yet to be discovered.
+        let of_containers = cluster::NAMES.iter().filter(|_| self.groups.contains_key("containers"));
+        said.chain(found).chain(of_containers.map(|name| (*name).to_owned())).collect()
+    }
+
+    /// Everybody of whom something is known, containers included.
+    pub fn everybody(&self) -> BTreeSet<&String> {
+        self.hosts.iter().chain(self.host_vars.keys()).chain(self.groups.values().flatten()).collect()
     }
 
     pub fn groups_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a str> {

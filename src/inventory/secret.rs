@@ -1,6 +1,7 @@
 //! Getting a secret from where an inventory says it lies. It is never read from argv, nor from a file that others read.
 
 use super::cluster::Source;
+use crate::host::{keep_from_programs, without_secrets};
 use crate::pve::Secret;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Read, Write};
@@ -26,8 +27,13 @@ impl Source {
     pub fn get(&self, what: &str, folder: &Path) -> Result<Secret, String> {
         let text = match self {
             Self::Prompt => prompt(what)?,
-            Self::Env(name) => std::env::var(name)
-                .map_err(|_| format!("{what}: the environment variable {name} is not set (or not text)"))?,
+            Self::Env(name) => {
+                keep_from_programs(name);
+                let text = std::env::var(name)
+                    .map_err(|_| format!("{what}: the environment variable {name} is not set (or not text)"))?;
+                // Of a file read into it, whose last line ends.
+                text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)).to_owned()
+            }
             Self::File(path) => match handed_over(path) {
                 Some(handed) => read(what, &handed)?,
                 None => file(what, &at(path, folder))?,
@@ -103,7 +109,7 @@ fn command(what: &str, argv: &[String], folder: &Path) -> Result<String, String>
     if folder != Path::new("") {
         command.current_dir(folder);
     }
-    let started = command.args(arguments).stdout(Stdio::piped()).spawn();
+    let started = without_secrets(&mut command).args(arguments).stdout(Stdio::piped()).spawn();
     let mut child = started.map_err(|e| wrong(e.to_string()))?;
     let mut output = child.stdout.take().expect("piped above");
     let (give, take) = std::sync::mpsc::channel();

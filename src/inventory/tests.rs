@@ -1,6 +1,6 @@
 //! What is read from sources, and every fault of them with its place.
 
-use super::cluster::{Container, Discovered, Login, Source};
+use super::cluster::{Container, Discovered, Login, Source, Status};
 use super::{Inventory, Loaded, load};
 use crate::diagnostic::Sources;
 use std::path::Path;
@@ -134,26 +134,46 @@ fn a_cluster_has_what_its_file_says_and_what_is_discovered() {
     let cluster = loaded.cluster.as_ref().unwrap();
     assert!(matches!(&cluster.login, Login::Password { user, password: Source::Command(_), .. } if user == "root@pam"));
     let container =
-        |vmid, tag: &str, running| Container { vmid, tags: vec![tag.into()], running, ..Container::default() };
+        |vmid, tag: &str, status| Container { vmid, tags: vec![tag.into()], status, ..Container::default() };
     let found = Discovered {
         nodes: [("pve1", "192.0.2.11"), ("pve2", "192.0.2.12")].map(|(n, ip)| (n.into(), Some(ip.into()))).into(),
-        containers: vec![container(101, "web", true), container(102, "WEB", false), container(103, "db", true)],
+        containers: vec![
+            container(101, "web", Status::Running),
+            container(102, "WEB", Status::Stopped),
+            container(103, "db", Status::Running),
+            container(104, "web", Status::Unknown),
+        ],
     };
+    let strangers = loaded.strangers(&found);
+    assert_eq!(strangers.iter().map(|f| f.message.as_str()).collect::<Vec<_>>(), ["the cluster has no node `pve9`"]);
     let inventory = loaded.build(Some(&found));
+    assert!(inventory.notes[0].contains("ct:104") && inventory.notes.len() == 1, "{:?}", inventory.notes);
     assert_eq!(inventory.groups["nodes"], ["pve1", "pve2", "pve9"]);
-    assert_eq!(inventory.groups["web"], ["ct:101"]);
-    assert_eq!(inventory.groups["containers"], ["ct:101", "ct:102", "ct:103"]);
-    assert_eq!(inventory.groups["everything"], ["pve1", "pve2", "ct:101"]);
+    assert_eq!(inventory.groups["web"], ["ct:101", "ct:104"]);
+    assert_eq!(inventory.groups["containers"], ["ct:101", "ct:102", "ct:103", "ct:104"]);
+    assert_eq!(inventory.groups["everything"], ["pve1", "pve2", "ct:101", "ct:104"]);
     assert_eq!(inventory.hosts, ["pve1", "pve2", "pve9", "cluster", "localhost"]);
     let value = |host: &str, name: &str| inventory.vars(host).get(name).map(|node| node.to_json().to_string());
     assert_eq!(value("pve1", "ansible_host").unwrap(), r#""10.0.0.1""#);
-    assert_eq!(value("pve2", "ansible_host").unwrap(), r#""192.0.2.12""#);
+    assert_eq!((value("pve2", "ansible_host"), &inventory.found["pve2"]["ansible_host"]), (None, &"192.0.2.12".into()));
+    assert!(!inventory.found["pve1"].contains_key("ansible_host"), "the file's own address is stronger");
     assert_eq!(value("pve1", "disk").unwrap(), r#""/dev/sdb""#);
     assert_eq!(value("pve9", "ansible_connection").unwrap(), r#""pve_shell""#);
     assert_eq!(value("pve2", "role").unwrap(), r#""storage""#);
     assert_eq!(value("ct:101", "port").unwrap(), "80");
     assert_eq!(value("ct:103", "ntp").unwrap(), r#""pool.example.org""#);
     assert_eq!(value("ct:103", "ansible_host"), None);
+}
+
+#[test]
+fn a_shell_is_not_had_with_a_token() {
+    let token = "endpoints: [a]\nlogin: { token: root@pam!x, secret: { env: X } }\n";
+    for (more, place) in
+        [("link: pve_shell\n", "cluster.yml:3:7"), ("nodes: { p: { link: pve_shell } }\n", "cluster.yml:3:21")]
+    {
+        let shown = faults("cluster.yml", &format!("{token}{more}"));
+        assert!(shown.contains(place) && shown.contains("with a token"), "{shown}");
+    }
 }
 
 #[test]

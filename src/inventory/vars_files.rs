@@ -1,7 +1,7 @@
 //! `group_vars` and `host_vars` beside an inventory or a playbook, found and merged as Ansible does.
 
 use super::{Vars, yaml};
-use crate::diagnostic::{Fault, Sources};
+use crate::diagnostic::{Fault, Sources, Span};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ pub struct Files {
     groups: BTreeMap<String, Vars>,
     hosts: BTreeMap<String, Vars>,
     none: Vars,
+    /// Files that are encrypted, by the group or host that they are about.
+    sealed_groups: BTreeMap<String, Vec<Span>>,
+    sealed_hosts: BTreeMap<String, Vec<Span>>,
 }
 
 impl Files {
@@ -24,20 +27,33 @@ impl Files {
         self.hosts.get(name).unwrap_or(&self.none)
     }
 
+    pub fn sealed_group(&self, name: &str) -> &[Span] {
+        self.sealed_groups.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn sealed_host(&self, name: &str) -> &[Span] {
+        self.sealed_hosts.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Reads what lies beside an inventory or a playbook. Files of names that no inventory knows are read too: their
     /// faults are faults.
     pub fn beside(folder: &Path, sources: &mut Sources, faults: &mut Vec<Fault>) -> Self {
         let mut read = |kind: &str| {
-            let mut found = BTreeMap::new();
+            let (mut found, mut sealed) = (BTreeMap::new(), BTreeMap::new());
             for (name, files) in entries(&folder.join(kind)) {
-                let vars: &mut Vars = found.entry(name).or_default();
+                let vars: &mut Vars = found.entry(name.clone()).or_default();
+                let mut seals = Vec::new();
                 for file in files {
-                    vars.extend(read_file(&file, sources, faults));
+                    vars.extend(read_file(&file, sources, faults, &mut seals));
+                }
+                if !seals.is_empty() {
+                    sealed.insert(name, seals);
                 }
             }
-            found
+            (found, sealed)
         };
-        Self { groups: read("group_vars"), hosts: read("host_vars"), none: Vars::new() }
+        let ((groups, sealed_groups), (hosts, sealed_hosts)) = (read("group_vars"), read("host_vars"));
+        Self { groups, hosts, none: Vars::new(), sealed_groups, sealed_hosts }
     }
 }
 
@@ -88,7 +104,7 @@ fn list(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read_file(path: &Path, sources: &mut Sources, faults: &mut Vec<Fault>) -> Vars {
+fn read_file(path: &Path, sources: &mut Sources, faults: &mut Vec<Fault>, sealed: &mut Vec<Span>) -> Vars {
     let file = match crate::yaml::read(path, sources) {
         Ok(file) => file,
         Err(fault) => {
@@ -98,7 +114,8 @@ fn read_file(path: &Path, sources: &mut Sources, faults: &mut Vec<Fault>) -> Var
     };
     let text = sources.text(file).clone();
     if text.starts_with("$ANSIBLE_VAULT") {
-        faults.push(super::load::vault(crate::diagnostic::Span { file, start: 0, end: "$ANSIBLE_VAULT".len() }));
+        // What it says is missing to the hosts it is about, and to nobody else.
+        sealed.push(Span { file, start: 0, end: "$ANSIBLE_VAULT".len() });
         return Vars::new();
     }
     let says_nothing = |line: &str| line.trim().is_empty() || line.starts_with('#') || line.trim_end() == "---";
@@ -107,6 +124,10 @@ fn read_file(path: &Path, sources: &mut Sources, faults: &mut Vec<Fault>) -> Var
     }
     match crate::yaml::parse(sources, file) {
         Ok(node) => yaml::vars_of(&node, faults),
+        Err(found) if found.iter().all(crate::yaml::is_vault) => {
+            sealed.extend(found.iter().map(|fault| fault.span));
+            Vars::new()
+        }
         Err(found) => {
             faults.extend(found);
             Vars::new()

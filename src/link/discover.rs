@@ -1,7 +1,8 @@
-//! Which nodes and containers a cluster has, as its API tells.
+//! Which nodes and containers a cluster has, as its API tells. An answer with names that Proxmox gives to nothing is no
+//! answer.
 
 use crate::host::{ApiGet, LookError, Probe};
-use crate::inventory::cluster::{Container, Discovered};
+use crate::inventory::cluster::{Container, Discovered, Status};
 use crate::pve::{Client, Error, values};
 use serde_json::Value as Json;
 
@@ -9,7 +10,8 @@ use serde_json::Value as Json;
 pub fn discover(client: &Client) -> Result<Discovered, Error> {
     let status = client.cluster_status()?;
     let resources = client.get("/cluster/resources", [("type", "vm")])?;
-    Ok(Discovered { nodes: nodes(&status), containers: containers(&resources) })
+    let found = Discovered { nodes: nodes(&status), containers: containers(&resources) };
+    found.proved().map_err(|why| Error::BadAnswer { path: "/cluster/status and /cluster/resources".into(), why })
 }
 
 /// The same, asked through a node; and the node's own name.
@@ -23,7 +25,10 @@ pub fn discover_on_node(node: &dyn Probe) -> Result<(String, Discovered), LookEr
         return Err(LookError::cannot_tell("pvesh get /cluster/status", "it does not say which node this is"));
     };
     let resources = node.api(&ApiGet::new("/cluster/resources").param("type", "vm"))?;
-    Ok((me, Discovered { nodes: nodes(&status), containers: containers(&resources) }))
+    let found = Discovered { nodes: nodes(&status), containers: containers(&resources) };
+    let found =
+        found.proved().map_err(|why| LookError::cannot_tell("pvesh get /cluster/status, /cluster/resources", why))?;
+    Ok((me, found))
 }
 
 /// A standalone node has no entry of type `cluster`, but is there as a node.
@@ -52,7 +57,11 @@ fn containers(resources: &Json) -> Vec<Container> {
                     .map(|tags| values::list(&tags).into_iter().map(str::to_owned).collect())
                     .unwrap_or_default(),
                 pool: text("pool"),
-                running: entry["status"] == "running",
+                status: match entry["status"].as_str() {
+                    Some("running") => Status::Running,
+                    Some("stopped") => Status::Stopped,
+                    _ => Status::Unknown,
+                },
             })
         })
         .collect();
@@ -81,12 +90,14 @@ mod tests {
             {"type": "qemu", "vmid": 100, "node": "pve1"},
             {"type": "lxc", "vmid": 101, "node": "pve1", "status": "running", "tags": "nfs;prod", "pool": "a", "name": "nfs1"},
             {"type": "lxc", "vmid": 900, "node": "pve1", "template": 1},
+            {"type": "lxc", "vmid": 103, "node": "pve2", "status": "unknown"},
         ]);
         let found = containers(&resources);
-        assert_eq!(found.iter().map(|c| c.vmid).collect::<Vec<_>>(), [101, 102]);
+        assert_eq!(found.iter().map(|c| c.vmid).collect::<Vec<_>>(), [101, 102, 103]);
         assert_eq!(
-            (found[0].tags.join(","), found[0].running, found[0].pool.as_deref()),
-            ("nfs,prod".into(), true, Some("a"))
+            (found[0].tags.join(","), found[0].status, found[0].pool.as_deref()),
+            ("nfs,prod".into(), Status::Running, Some("a"))
         );
+        assert_eq!((found[1].status, found[2].status), (Status::Stopped, Status::Unknown));
     }
 }

@@ -66,16 +66,3 @@ impl Host for FutureHost {
         Err(StepError::Look(LookError::NotYet { why: self.why.clone() }))
     }
 }
-
-/// Runs without an inventory: this machine alone.
-pub struct ThisMachine;
-
-impl super::Connect for ThisMachine {
-    fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
-        if host != "localhost" {
-            let why = "no inventory names it; give --lab, or use `hosts: localhost`".to_owned();
-            return Err(LinkError::Lost { host: host.to_owned(), why });
-        }
-        in_process(host, mode, || Box::new(crate::host::Local::this_machine("localhost")))
-    }
-}

@@ -16,8 +16,9 @@ mod ssh;
 
 pub use api::ApiHost;
 pub use discover::{discover, discover_on_node};
-pub use in_process::{FutureHost, ThisMachine, in_process};
+pub use in_process::{FutureHost, in_process};
 pub use lab::LabHosts;
+pub use reach::{Reach, Reaches, Way, Words};
 pub use real::InventoryHosts;
 
 use crate::event::Mode;
@@ -72,6 +73,11 @@ pub trait Connect: Sync {
     /// Whom the host `cluster` asks the API as, where that is known without asking anybody.
     fn api_user(&self) -> Option<String> {
         None
+    }
+
+    /// Whether a task that says `become: true` or `false` is run so, by the one link that its host has; else why not.
+    fn becomes(&self, _host: &str, _wanted: bool) -> Result<(), String> {
+        Ok(())
     }
 
     /// The right to change these hosts, alone, until it is dropped; `None` where nothing is shared. `tell` gets what a

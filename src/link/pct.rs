@@ -63,7 +63,7 @@ impl Nodes<'_> {
         let mut why = Vec::new();
         for (name, reach) in self.names.iter().filter_map(|name| Some((name, self.reach.get(name)?))) {
             let answer = match &reach.way {
-                Way::Ssh(target) => ssh::output(target, reach.sudo, &["cat", LIST], QUESTION),
+                Way::Ssh(target) => ssh::output(target, &reach.as_root(), &["cat", LIST], QUESTION),
                 Way::Local => std::fs::read_to_string(LIST).map_err(|e| format!("{LIST}: {e}")),
                 Way::PveShell(_) => continue,
             };

@@ -1,15 +1,15 @@
 //! Ways to the hosts of an inventory: this machine, the cluster's API, and what the inventory says of each host.
 
 use super::lock::{Claim, Held, LockError};
-use super::reach::{Reach, Way};
+use super::reach::{Reach, Reaches, SshTarget, Way};
 use super::{ApiHost, Connect, Link, LinkError, in_process, lock, pct, pve_shell, ssh};
 use crate::event::Mode;
 use crate::host::{Host, Local};
-use crate::inventory::{Inventory, Vars};
+use crate::inventory::Inventory;
 use crate::pve::Client;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// This machine, under a name.
 type Here = Arc<dyn Fn(&str) -> Box<dyn Host> + Send + Sync>;
@@ -20,11 +20,10 @@ pub struct InventoryHosts {
     cluster: Option<(Client, PathBuf)>,
     /// This machine is a node of the cluster, and asked in place of a login.
     here: Option<(Here, PathBuf)>,
-    reach: BTreeMap<String, Reach>,
+    reaches: Reaches,
     nodes: Vec<String>,
-    /// Variable `converge_agent_dir` of containers.
-    inside: BTreeMap<String, String>,
-    everywhere: Option<String>,
+    /// Who logs in, where only ssh knows.
+    logins: Mutex<BTreeMap<String, Result<String, String>>>,
 }
 
 impl InventoryHosts {
@@ -45,39 +44,36 @@ impl InventoryHosts {
         self
     }
 
-    /// What is said of how hosts are reached must make sense for every host, before one is asked.
-    pub fn with_inventory(mut self, inventory: &Inventory) -> Result<Self, String> {
-        for host in inventory.hosts.iter().filter(|h| *h != "cluster") {
-            self.reach.insert(host.clone(), Reach::of(host, inventory.vars(host))?);
-        }
+    /// A host of which nonsense is said cannot be reached; the others can.
+    pub fn with_inventory(mut self, inventory: &Inventory, reaches: Reaches) -> Self {
         self.nodes = inventory.groups.get("nodes").cloned().unwrap_or_default();
+        self.reaches = reaches;
         // This machine is asked first: it is there.
-        self.nodes.sort_by_key(|name| self.reach.get(name).is_none_or(|reach| reach.way != Way::Local));
-        let folder = |vars: &Vars| vars.get("converge_agent_dir").and_then(|node| node.as_str()).map(str::to_owned);
-        let containers = inventory.host_vars.iter().filter(|(name, _)| Inventory::is_container(name));
-        self.inside = containers.filter_map(|(name, vars)| Some((name.clone(), folder(vars)?))).collect();
-        self.everywhere = folder(&inventory.all_vars);
-        Ok(self)
+        self.nodes.sort_by_key(|name| self.reaches.hosts.get(name).is_none_or(|reach| reach.way != Way::Local));
+        self
     }
 
     /// Whether a host is this very machine.
     pub fn is_here(&self, host: &str) -> bool {
-        self.reach.get(host).is_some_and(|reach| reach.way == Way::Local)
+        self.reaches.hosts.get(host).is_some_and(|reach| reach.way == Way::Local)
     }
 
     /// Whether a host is reached by ssh.
     pub fn is_by_ssh(&self, host: &str) -> bool {
-        self.reach.get(host).is_some_and(|reach| matches!(reach.way, Way::Ssh(_)))
+        self.reaches.hosts.get(host).is_some_and(|reach| matches!(reach.way, Way::Ssh(_)))
     }
 
     fn container(&self, host: &str, vmid: u32, mode: Mode) -> Result<Link, LinkError> {
         let api = self.cluster.as_ref().map(|(client, _)| client);
-        let nodes = pct::Nodes { reach: &self.reach, names: &self.nodes, api };
-        let folder = self.inside.get(host).or(self.everywhere.as_ref()).map(String::as_str);
-        pct::connect(host, vmid, &nodes, |node, prefix| match self.reach.get(node) {
+        let nodes = pct::Nodes { reach: &self.reaches.hosts, names: &self.nodes, api };
+        let folder = self.reaches.inside.get(host).or(self.reaches.everywhere.as_ref()).map(String::as_str);
+        pct::connect(host, vmid, &nodes, |node, prefix| match self.reaches.hosts.get(node) {
             Some(reach) => self.through((host, node), reach, folder, prefix, mode),
             None => {
-                let why = format!("it is on {node}, which the inventory does not name");
+                let why = match self.reaches.wrong.get(node) {
+                    Some(wrong) => format!("it is on {node}: {wrong}"),
+                    None => format!("it is on {node}, which the inventory does not name"),
+                };
                 Err(LinkError::Lost { host: host.to_owned(), why })
             }
         })
@@ -93,10 +89,7 @@ impl InventoryHosts {
         mode: Mode,
     ) -> Result<Link, LinkError> {
         let lost = |why: &str| Err(LinkError::Lost { host: host.to_owned(), why: why.to_owned() });
-        let mut words: Vec<String> = Vec::new();
-        if reach.sudo {
-            words.extend(["sudo", "-n", "--"].map(str::to_owned));
-        }
+        let mut words = reach.as_root();
         words.extend(prefix.iter().cloned());
         match &reach.way {
             Way::Ssh(target) => ssh::connect(host, mode, target, folder, &words),
@@ -115,6 +108,17 @@ impl InventoryHosts {
         }
     }
 
+    /// Asked once for each host: it is a program to run.
+    fn login(&self, host: &str, target: &SshTarget) -> Result<String, String> {
+        let mut known = self.logins.lock().expect("no panic while holding");
+        if let Some(login) = known.get(host) {
+            return login.clone();
+        }
+        let login = ssh::login(target).map_err(|why| format!("who logs in to {host} cannot be told: {why}"));
+        known.insert(host.to_owned(), login.clone());
+        login
+    }
+
     fn cluster(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
         if let Some((here, state)) = &self.here {
             let (here, state, name) = (here.clone(), state.clone(), host.to_owned());
@@ -131,16 +135,19 @@ impl InventoryHosts {
 
 impl Connect for InventoryHosts {
     fn connect(&self, host: &str, mode: Mode) -> Result<Link, LinkError> {
+        if let Some(why) = self.reaches.wrong.get(host) {
+            return Err(LinkError::Lost { host: host.to_owned(), why: why.clone() });
+        }
         if host == "cluster" {
             return self.cluster(host, mode);
         }
         if let Some(vmid) = host.strip_prefix("ct:").and_then(|id| id.parse().ok()) {
             return self.container(host, vmid, mode);
         }
-        match self.reach.get(host) {
+        match self.reaches.hosts.get(host) {
             Some(reach) => self.through((host, host), reach, reach.agent_dir.as_deref(), &[], mode),
             None => {
-                let why = "the inventory does not name it".to_owned();
+                let why = "no inventory names it (`-i`, or `--lab` for the embedded cluster)".to_owned();
                 Err(LinkError::Lost { host: host.to_owned(), why })
             }
         }
@@ -152,13 +159,32 @@ impl Connect for InventoryHosts {
         Some(client.user().to_owned())
     }
 
+    fn becomes(&self, host: &str, wanted: bool) -> Result<(), String> {
+        let Some(reach) = self.reaches.hosts.get(host) else { return Ok(()) };
+        if reach.by_variable || wanted == reach.sudo || reach.is_root() == Some(true) {
+            return Ok(());
+        }
+        let login = match &reach.way {
+            Way::Ssh(target) => self.login(host, target)?,
+            _ => "this user".to_owned(),
+        };
+        if login == "root" {
+            return Ok(());
+        }
+        let (is, help) = match wanted {
+            true => (login.as_str(), "say `become: true` of the whole play, or `ansible_become=true` of the host"),
+            false => ("root", "leave it out, or run it in a run without `become`"),
+        };
+        let wanted = if wanted { "`become: true`" } else { "`become: false`" };
+        Err(format!("{wanted}: the tasks of a run are all run by one user, on {host} by {is}\n  = help: {help}"))
+    }
+
     /// At the first node that can be asked. Hosts that are no Proxmox nodes share nothing.
     fn lock(&self, claim: &Claim, tell: &mut dyn FnMut(String)) -> Result<Option<Held>, LockError> {
-        let mut why = Vec::new();
-        for (name, reach) in self.nodes.iter().filter_map(|name| Some((name, self.reach.get(name)?))) {
-            let sudo: Vec<String> =
-                if reach.sudo { ["sudo", "-n", "--"].map(str::to_owned).into() } else { Vec::new() };
-            let line = lock::script("/etc/pve", claim, &sudo);
+        let wrong = self.nodes.iter().filter_map(|name| self.reaches.wrong.get(name));
+        let mut why: Vec<String> = wrong.cloned().collect();
+        for (name, reach) in self.nodes.iter().filter_map(|name| Some((name, self.reaches.hosts.get(name)?))) {
+            let line = lock::script("/etc/pve", claim, &reach.as_root());
             let answer = match &reach.way {
                 Way::Ssh(target) => ssh::lock(Some(target), line, &lock::busy, tell),
                 Way::Local => ssh::lock(None, line, &lock::busy, tell),

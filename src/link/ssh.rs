@@ -9,6 +9,7 @@ use super::lock::{Held, LockError, await_held};
 use super::reach::SshTarget;
 use super::{Link, LinkError, boot};
 use crate::event::Mode;
+use crate::host::without_secrets;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -62,11 +63,14 @@ pub fn local(host: &str, mode: Mode, folder: Option<&str>, prefix: &[String]) ->
 }
 
 /// What a program on the host prints. Any end but a good one is an error.
-pub fn output(target: &SshTarget, sudo: bool, argv: &[&str], within: Duration) -> Result<String, String> {
-    let words = if sudo { ["sudo", "-n", "--"].as_slice() } else { &[] };
-    let line: Vec<String> = words.iter().chain(argv).map(|word| boot::quote(word)).collect();
+pub fn output(target: &SshTarget, prefix: &[String], argv: &[&str], within: Duration) -> Result<String, String> {
+    let line: Vec<String> = prefix.iter().map(String::as_str).chain(argv.iter().copied()).map(boot::quote).collect();
     let mut command = command(target)?;
     command.arg(line.join(" "));
+    printed(command, target, &argv.join(" "), within)
+}
+
+fn printed(command: Command, target: &SshTarget, what: &str, within: Duration) -> Result<String, String> {
     let (mut process, stdin, mut stdout) = Process::start(command)?;
     drop(stdin);
     let (give, take) = std::sync::mpsc::channel();
@@ -78,7 +82,7 @@ pub fn output(target: &SshTarget, sudo: bool, argv: &[&str], within: Duration) -
     let status = process.child.wait().map_err(|e| e.to_string())?;
     match text {
         Ok(text) if status.success() => Ok(text),
-        Ok(_) => Err(ended(target, &process.said, format!("`{}` ended with {status}", argv.join(" ")))),
+        Ok(_) => Err(ended(target, &process.said, format!("`{what}` ended with {status}"))),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -126,8 +130,26 @@ impl Drop for Holder {
     }
 }
 
+/// Who would log in: what ssh's own configuration says where the inventory says nothing. Nobody is asked.
+pub fn login(target: &SshTarget) -> Result<String, String> {
+    if let Some(user) = &target.user {
+        return Ok(user.clone());
+    }
+    let mut command = options(target)?;
+    command.args(["-G", "--"]).arg(&target.destination);
+    let text = printed(command, target, "ssh -G", Duration::from_secs(10))?;
+    let user = text.lines().find_map(|line| line.strip_prefix("user "));
+    user.map(str::to_owned).ok_or_else(|| "`ssh -G` names no user".to_owned())
+}
+
 /// `ssh` up to the remote command.
 fn command(target: &SshTarget) -> Result<Command, String> {
+    let mut command = options(target)?;
+    command.arg("--").arg(&target.destination);
+    Ok(command)
+}
+
+fn options(target: &SshTarget) -> Result<Command, String> {
     let mut command = Command::new(target.program.as_deref().unwrap_or("ssh"));
     command.arg("-F").arg(CONFIG.clone()?).args(["-T", "-o", "BatchMode=yes"]);
     if let Some(port) = target.port {
@@ -139,7 +161,7 @@ fn command(target: &SshTarget) -> Result<Command, String> {
     if let Some(key) = &target.key_file {
         command.args(["-i", key]);
     }
-    command.args(&target.args).arg("--").arg(&target.destination);
+    command.args(&target.args);
     Ok(command)
 }
 
@@ -203,7 +225,7 @@ struct Process {
 impl Process {
     fn start(mut command: Command) -> Result<(Self, ChildStdin, std::process::ChildStdout), String> {
         let program = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        without_secrets(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("`{program}` cannot be started: {e}"))?;
         let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
         let mut stderr = child.stderr.take().expect("piped");

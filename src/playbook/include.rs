@@ -93,7 +93,9 @@ impl Loader<'_> {
                     let vars = self.variables(value);
                     common.vars.extend(vars);
                 }
-                "become" | "become_user" => self.become_root(key, value),
+                "become" | "become_method" | "become_user" => {
+                    common.becomes = self.become_root(key, value).or(common.becomes);
+                }
                 word => {
                     if !self.shared_word(common, word, value) {
                         self.unknown_key(key, "`apply`", ["tags", "when", "vars", "environment", "no_log"]);

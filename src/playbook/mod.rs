@@ -18,7 +18,7 @@ mod tasks;
 mod verify;
 
 pub use model::{
-    Batch, Block, Common, Expr, Include, Included, Item, LoopControl, MetaAction, Play, Playbook, Serial, TaskDef,
+    Batch, Block, Common, Expr, Include, Included, Item, LoopControl, MetaAction, Play, Playbook, Serial, TaskDef, Way,
 };
 
 pub use schema::schema;

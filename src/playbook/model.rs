@@ -40,9 +40,20 @@ pub struct Play {
     pub max_fail_percentage: Option<u32>,
     /// Handlers run although a task failed.
     pub force_handlers: bool,
+    /// How its hosts are reached, where no variable says otherwise.
+    pub way: Way,
     /// Directory of the file the play stands in.
     pub folder: PathBuf,
     pub span: Span,
+}
+
+/// `connection`, `remote_user`, `port` and `become` of a play, each with its place.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    pub connection: Option<(String, Span)>,
+    pub remote_user: Option<(String, Span)>,
+    pub port: Option<(String, Span)>,
+    pub becomes: Option<(bool, Span)>,
 }
 
 /// How many hosts go through the play at a time; the last number repeats.
@@ -173,6 +184,8 @@ pub struct Common {
     pub throttle: Option<u32>,
     /// Seconds until the task counts as failed.
     pub timeout_s: Option<u64>,
+    /// `become` of the task or of what is around it in the play, and where it is said.
+    pub becomes: Option<(bool, Span)>,
 }
 
 impl Default for Common {
@@ -202,6 +215,7 @@ impl Default for Common {
             environment: Vec::new(),
             throttle: None,
             timeout_s: None,
+            becomes: None,
         }
     }
 }

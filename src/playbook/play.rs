@@ -1,15 +1,17 @@
 //! A play: its own words, then its sections.
 
 use super::loader::{At, Loader, first_line};
-use super::model::{Batch, Block, Common, Item, MetaAction, Play, Serial, TaskDef};
+use super::model::{Batch, Block, Common, Item, MetaAction, Play, Serial, TaskDef, Way};
 use crate::diagnostic::{Fault, Span};
 use crate::yaml::{Node, Value};
 
 pub const KEYS: &[&str] = &[
     "any_errors_fatal",
     "become",
+    "become_method",
     "become_user",
     "check_mode",
+    "connection",
     "environment",
     "force_handlers",
     "gather_facts",
@@ -20,8 +22,10 @@ pub const KEYS: &[&str] = &[
     "max_fail_percentage",
     "name",
     "no_log",
+    "port",
     "post_tasks",
     "pre_tasks",
+    "remote_user",
     "roles",
     "run_once",
     "serial",
@@ -37,8 +41,6 @@ pub const KEYS: &[&str] = &[
 /// Ansible's words that mean nothing here, and why.
 fn needless(key: &str) -> Option<&'static str> {
     Some(match key {
-        "become_method" | "become_flags" | "become_exe" => "tasks run as root already",
-        "remote_user" | "port" | "connection" => "how a host is reached is said by the inventory",
         "strategy" | "order" => "every task runs on all hosts at once, in the order of the inventory",
         "gather_subset" | "gather_timeout" | "fact_path" => "facts are gathered when a task uses them",
         "collections" => "all kinds are built in",
@@ -51,28 +53,40 @@ fn needless(key: &str) -> Option<&'static str> {
 impl Loader<'_> {
     pub(super) fn needless(&mut self, key: &Node) -> bool {
         let name = key.as_str().unwrap_or_default();
+        if matches!(name, "remote_user" | "port" | "connection") {
+            let fault = Fault::new(key.span, format!("`{name}` cannot be said of a single task"));
+            let fault = fault.label("a run reaches a host in one way");
+            self.fault(fault.help(match name {
+                "connection" => "say it of the play, or let the task run elsewhere: `delegate_to: localhost`",
+                _ => "say it of the play, or in the inventory",
+            }));
+            return true;
+        }
+        if matches!(name, "become_flags" | "become_exe") {
+            let fault = Fault::new(key.span, format!("`{name}` is not supported"));
+            self.fault(fault.help("`sudo -n` has to do, allowed in sudoers without a password"));
+            return true;
+        }
         let Some(why) = needless(name) else { return false };
         self.fault(Fault::new(key.span, format!("`{name}` has no effect")).label(why).warning());
         true
     }
 
-    /// `become` and `become_user`.
-    pub(super) fn become_root(&mut self, key: &Node, value: &Node) {
-        match key.as_str() {
-            Some("become") => {
-                if self.flag(value) == Some(true) {
-                    let fault = Fault::new(key.span, "`become` has no effect").label("tasks run as root already");
-                    self.fault(fault.warning());
-                }
+    /// `become`, `become_user` and `become_method`: root by sudo, or nobody else. What `become` says, and where.
+    pub(super) fn become_root(&mut self, key: &Node, value: &Node) -> Option<(bool, Span)> {
+        match (key.as_str(), value.as_str()) {
+            (Some("become"), _) => return self.flag(value).map(|becomes| (becomes, key.span)),
+            (Some("become_user"), Some("root")) | (Some("become_method"), Some("sudo" | "ansible.builtin.sudo")) => {}
+            (Some("become_method"), _) => {
+                self.fault(Fault::new(value.span, "tasks become root by sudo, in no other way"))
             }
-            _ => match value.as_str() {
-                Some("root") => {}
-                _ => {
-                    let fault = Fault::new(value.span, "tasks run as root; they cannot become another user");
-                    self.fault(fault.help("use the kind's `owner`, or `command: runuser -u NAME -- …`"));
-                }
-            },
+            _ => {
+                let fault =
+                    Fault::new(value.span, "tasks run as root or as the login; they cannot become another user");
+                self.fault(fault.help("use the kind's `owner`, or `command: runuser -u NAME -- …`"));
+            }
         }
+        None
     }
 
     pub(super) fn play(&mut self, node: &Node, at: &At) -> Option<Play> {
@@ -92,6 +106,7 @@ impl Loader<'_> {
             gather_facts: None,
             max_fail_percentage: None,
             force_handlers: false,
+            way: Way::default(),
             folder: at.dir.clone(),
             span: first_line(node),
         };
@@ -137,7 +152,14 @@ impl Loader<'_> {
                 }
             }
             "serial" => play.serial = self.serial(value),
-            "become" | "become_user" => self.become_root(key, value),
+            "become" | "become_method" | "become_user" => {
+                if let Some(becomes) = self.become_root(key, value) {
+                    play.way.becomes = Some(becomes);
+                }
+            }
+            "connection" => play.way.connection = self.written_out(value).map(|text| (text, value.span)),
+            "remote_user" => play.way.remote_user = self.written_out(value).map(|text| (text, value.span)),
+            "port" => play.way.port = self.written_out(value).map(|text| (text, value.span)),
             "strategy" if value.as_str() == Some("linear") => {}
             "pre_tasks" | "roles" | "tasks" | "post_tasks" | "handlers" => {}
             "module_defaults" => {

@@ -66,7 +66,9 @@ impl Loader<'_> {
                         let vars = self.variables(value);
                         call.params.extend(vars);
                     }
-                    "become" | "become_user" => self.become_root(key, value),
+                    "become" | "become_method" | "become_user" => {
+                        common.becomes = self.become_root(key, value).or(common.becomes);
+                    }
                     word if self.shared_word(&mut common, word, value) => {}
                     // Everything else is a parameter of the role, as in Ansible.
                     word if self.is_variable(key) => call.params.push((word.to_owned(), value.clone())),

@@ -47,7 +47,9 @@ impl Loader<'_> {
                     );
                 }
             }
-            "become" | "become_user" => self.become_root(key, value),
+            "become" | "become_method" | "become_user" => {
+                common.becomes = self.become_root(key, value).or(common.becomes);
+            }
             word => return self.shared_word(common, word, value),
         }
         true

@@ -11,6 +11,7 @@ pub const KEYWORDS: &[&str] = &[
     "any_errors_fatal",
     "args",
     "become",
+    "become_method",
     "become_user",
     "block",
     "changed_when",
@@ -287,7 +288,7 @@ impl Loader<'_> {
         let help = match word {
             "action" | "local_action" => "write the kind as a key of its own: `copy:` with its fields below",
             "async" | "poll" => "every task has a deadline of its own: use `timeout`",
-            "sudo" | "sudo_user" | "su" => "tasks run as root already",
+            "sudo" | "sudo_user" | "su" => "write `become: true`, of the play",
             "include" => "write `import_tasks` or `include_tasks`",
             "loop_with" => "write `loop`",
             "with_dict" => "write `loop: \"{{ … | dict2items }}\"` and use `item.key` and `item.value`",
@@ -345,6 +346,7 @@ impl Common {
             environment: self.environment.clone(),
             throttle: self.throttle,
             timeout_s: self.timeout_s,
+            becomes: self.becomes,
             notify: self.notify.clone(),
             ..Self::default()
         }

@@ -19,6 +19,28 @@ use std::path::PathBuf;
 /// Fields that hold bare expressions.
 const EXPRESSIONS: &[(&str, &str)] = &[("assert", "that"), ("debug", "var")];
 
+/// Variables that say how a host is reached.
+const REACHED_BY: &[&str] = &[
+    "ansible_become",
+    "ansible_become_method",
+    "ansible_become_user",
+    "ansible_connection",
+    "ansible_host",
+    "ansible_port",
+    "ansible_private_key_file",
+    "ansible_ssh_args",
+    "ansible_ssh_common_args",
+    "ansible_ssh_executable",
+    "ansible_ssh_extra_args",
+    "ansible_ssh_host",
+    "ansible_ssh_port",
+    "ansible_ssh_private_key_file",
+    "ansible_ssh_user",
+    "ansible_user",
+    "converge_agent_dir",
+    "pve_endpoint",
+];
+
 pub fn playbooks(loader: &mut Loader<'_>, playbooks: &[Playbook]) {
     let names = Names::new(loader.context, playbooks);
     let mut verifier = Verifier::new(loader, names);
@@ -125,6 +147,15 @@ impl<'l, 'a> Verifier<'l, 'a> {
         }
     }
 
+    /// How a host is reached is settled before the run: what would be said later would be ignored.
+    fn reached(&mut self, name: &str, span: Span) {
+        if REACHED_BY.contains(&name) {
+            let fault = Fault::new(span, format!("`{name}` cannot be said here"));
+            let fault = fault.label("a run reaches a host in one way, settled before it begins");
+            self.tell(fault.help("say it in the inventory, in the `vars` of a play, or with `-e`"));
+        }
+    }
+
     fn items(&mut self, items: &[Item]) {
         for item in items {
             match item {
@@ -172,8 +203,9 @@ impl<'l, 'a> Verifier<'l, 'a> {
             of_loop.extend(common.loop_control.index_var.clone());
         }
         self.names.enter(of_loop);
-        for (_, value) in &common.vars {
+        for (name, value) in &common.vars {
             self.node(value, false);
+            self.reached(name, value.span);
         }
         for (_, value) in &common.environment {
             self.node(value, false);
@@ -222,6 +254,11 @@ impl<'l, 'a> Verifier<'l, 'a> {
             }
         }
         self.args(task);
+        if task.kind.name == "set_fact" {
+            for (key, value) in task.args.entries().unwrap_or_default() {
+                self.reached(key.as_str().unwrap_or_default(), value.span);
+            }
+        }
         self.names.enter(common.register.clone());
         for conditions in [&common.changed_when, &common.failed_when, &common.until].into_iter().flatten() {
             self.conditions(conditions, false);

@@ -17,7 +17,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use parse::parse_all;
+pub use parse::{is_vault, parse_all};
 pub use text::{MAX_BYTES, read};
 
 use crate::diagnostic::{Fault, Sources, Span};

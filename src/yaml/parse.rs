@@ -293,7 +293,7 @@ impl<'t> Reader<'t> {
         let name = tag.to_string();
         let fault = Fault::new(span, format!("the tag `{name}` is not understood"));
         self.faults.push(match name.as_str() {
-            "!vault" | "!vault-encrypted" => fault
+            "!vault" | "!vault-encrypted" => Fault::new(span, VAULT)
                 .help("keep secrets out of playbooks: put them into a file of mode 0600 and give it with `-e @FILE`"),
             "!unsafe" => fault.help("wrap the text in `{% raw %}…{% endraw %}` instead"),
             _ => fault,
@@ -305,6 +305,13 @@ impl<'t> Reader<'t> {
         let at = self.places.byte(self.text, error.marker());
         super::syntax::fault(self.text, self.places.file, at, error.info())
     }
+}
+
+const VAULT: &str = "the tag `!vault` is not understood";
+
+/// Whether a fault is that of a value that only `ansible-vault` can read.
+pub fn is_vault(fault: &Fault) -> bool {
+    fault.message == VAULT
 }
 
 /// Values and bytes of text in a tree.

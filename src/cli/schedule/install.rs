@@ -5,10 +5,11 @@ use super::{Done, Where, absolute, failed, named, usage};
 use crate::cli::{ground, load};
 use crate::diagnostic::Sources;
 use crate::drift::notice::{Config, Way};
+use crate::fleet;
 use crate::inventory::cluster::Cluster;
 use crate::inventory::{Inventory, select};
 use crate::link::InventoryHosts;
-use crate::playbook::Playbook;
+use crate::playbook::{Play, Playbook};
 use crate::schedule::{Place, RunAs, Schedule, calendar, service, timer};
 use crate::tasks::drift_schedule::units;
 use clap::Parser;
@@ -141,14 +142,20 @@ fn describe(args: &Args) -> Result<Schedule, (u8, String)> {
     let as_is = |faults: String| usage(faults.strip_prefix("error: ").unwrap_or(&faults));
     if !args.inventory.is_empty() {
         let mut read = || ground::read(&args.inventory, &args.playbooks, &mut sources);
-        known = Some(ground::known_offline(read().map_err(as_is)?));
+        known = Some(ground::known_offline(read().map_err(as_is)?).0);
         let loaded = read().map_err(as_is)?;
         cluster = loaded.cluster.clone();
         inventory = loaded.build(None);
     }
     let context = load::context(known, &extra);
     let playbooks = load::playbooks(&args.playbooks, &mut sources, &context).map_err(as_is)?;
-    let ways = InventoryHosts::default().with_inventory(&inventory).map_err(usage)?;
+    let plays: Vec<&Play> = playbooks.iter().flat_map(|p| &p.plays).collect();
+    let options = fleet::Options { extra_vars: fleet::vars_of(&extra), ..fleet::Options::default() };
+    let reaches = fleet::reaches(&plays, &inventory, &options, &sources);
+    if let Some(why) = fleet::troubles(&plays, &inventory, &options, &reaches).into_iter().next() {
+        return Err(usage(why));
+    }
+    let ways = InventoryHosts::default().with_inventory(&inventory, reaches);
     let here = args.inventory.is_empty() || selected(&playbooks, &inventory).any(|host| ways.is_here(&host));
     let run_as = run_as(args, here)?;
     let mut secrets = Secrets::new(&run_as);

@@ -1,6 +1,6 @@
 //! Runs a program to its end or its deadline. Never through a shell, never without a deadline.
 
-use crate::host::{LookError, Output};
+use crate::host::{LookError, Output, without_secrets};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::BTreeMap;
@@ -35,11 +35,7 @@ pub fn run(call: &Call<'_>, limit: usize) -> Result<Output, LookError> {
     let Some((program, args)) = call.argv.split_first() else { return Err(cannot("there is no program".into())) };
     let mut command = Command::new(program);
     command.args(args).env("PATH", PATH).env("LC_ALL", "C").env_remove("LANGUAGE").process_group(0);
-    // Our own settings may hold secrets.
-    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("CONVERGE_")) {
-        command.env_remove(key);
-    }
-    command.envs(call.env);
+    without_secrets(&mut command).envs(call.env);
     if let Some(dir) = call.cwd {
         std::fs::metadata(dir).map_err(|e| cannot(format!("working directory {dir}: {e}")))?;
         command.current_dir(dir);

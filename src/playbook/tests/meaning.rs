@@ -240,9 +240,36 @@ fn expressions_in_fields_are_looked_at() {
 
 #[test]
 fn needless_words_are_told_without_stopping() {
-    let found = playbook("- hosts: nodes\n  become: true\n  remote_user: root\n  tasks: []\n");
+    let found = playbook("- hosts: nodes\n  collections: [x]\n  diff: true\n  tasks: []\n");
     let messages: Vec<&str> = found.warnings.iter().map(|fault| fault.message.as_str()).collect();
-    assert_eq!(messages, ["`become` has no effect", "`remote_user` has no effect"]);
+    assert_eq!(messages, ["`collections` has no effect", "`diff` has no effect"]);
+}
+
+#[test]
+fn how_hosts_are_reached_is_a_matter_of_plays() {
+    let found = playbook(
+        "- hosts: nodes\n  become: yes\n  remote_user: admin\n  port: 22\n  connection: ssh\n  become_method: sudo\n  tasks: []\n",
+    );
+    let way = &found.plays[0].way;
+    assert!(found.warnings.is_empty() && way.becomes.is_some_and(|(becomes, _)| becomes));
+    let text = |word: &Option<(String, _)>| word.as_ref().map(|(text, _)| text.clone()).unwrap_or_default();
+    assert_eq!([text(&way.remote_user), text(&way.port), text(&way.connection)], ["admin", "22", "ssh"]);
+    let inherited = playbook("- hosts: nodes\n  tasks:\n    - become: true\n      block: [{debug: {msg: x}}]\n");
+    let Item::Block(block) = &inherited.plays[0].tasks[0] else { panic!() };
+    let Item::Task(task) = &block.body[0] else { panic!() };
+    assert!(task.common.becomes.is_some_and(|(becomes, _)| becomes));
+    for (task, message) in [
+        ("debug: {msg: x}, remote_user: a", "`remote_user` cannot be said of a single task"),
+        ("debug: {msg: x}, connection: local", "delegate_to: localhost"),
+        ("debug: {msg: x}, become_flags: -H", "`become_flags` is not supported"),
+        ("debug: {msg: x}, become_user: www", "cannot become another user"),
+        ("debug: {msg: x}, become_method: su", "by sudo, in no other way"),
+        ("debug: {msg: x}, vars: {ansible_user: a}", "`ansible_user` cannot be said here"),
+        ("set_fact: {ansible_host: a}", "`ansible_host` cannot be said here"),
+    ] {
+        let told = faults(&format!("- hosts: nodes\n  tasks:\n    - {{{task}}}\n"));
+        assert!(told.contains(message), "{message} is not in\n{told}");
+    }
 }
 
 #[test]
