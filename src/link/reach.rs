@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     fn vars(pairs: &[(&str, &str)]) -> Value {
-        Value::from_iter(pairs.iter().copied())
+        Value::from_pairs(pairs.iter().copied())
     }
 
     fn of(host: &str, pairs: &[(&str, &str)]) -> Result<Reach, Wrong> {
