@@ -214,8 +214,8 @@ fn a_token_gets_no_shell_and_a_wrong_password_no_ticket() {
         if let Ground::Shell(_) = bed.ground {
             bed.cluster("{ token: root@pam!x, secret: { env: PW } }");
             let checked = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);
-            assert_eq!(checked.status.code(), Some(4), "{}", said(&checked));
-            assert!(said(&checked).contains("needs the password login of root@pam"), "{}", said(&checked));
+            assert_eq!(checked.status.code(), Some(2), "told before anybody is asked: {}", said(&checked));
+            assert!(said(&checked).contains("log in as root@pam with its password"), "{}", said(&checked));
         } else {
             bed.cluster("{ user: root@pam, password: { command: [echo, wrong] } }");
             let checked = bed.run(&["check", "site.yml", "-i", "cluster.yml"]);

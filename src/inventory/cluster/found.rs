@@ -10,6 +10,9 @@ use std::net::IpAddr;
 /// The variables that a discovered container has.
 pub const NAMES: [&str; 3] = ["pve_name", "pve_vmid", "pve_tags"];
 
+/// Hosts and groups that are not the cluster's to name: tasks for them must not go to a node.
+const OURS: [&str; 5] = ["localhost", "cluster", "all", "nodes", "containers"];
+
 #[derive(Debug, Clone, Default)]
 pub struct Discovered {
     /// Node → its address in the cluster.
@@ -75,6 +78,9 @@ impl Discovered {
             if !is_node_name(name) {
                 return Err(format!("{name:?} is no name of a node"));
             }
+            if OURS.contains(&name.as_str()) {
+                return Err(format!("a node is named {name:?}, which means something else in a playbook"));
+            }
             if let Some(address) = address.as_ref().filter(|text| text.parse::<IpAddr>().is_err()) {
                 return Err(format!("{address:?} is no address of the node {name}"));
             }
@@ -121,6 +127,7 @@ mod tests {
         for wrong in [
             node("{{ lookup('file', '/etc/shadow') }}", "192.0.2.1"),
             node("-oProxyCommand=x", "192.0.2.1"),
+            node("localhost", "192.0.2.1"),
             node("pve1\n", "192.0.2.1"),
             node("", "192.0.2.1"),
             node("pve1", "{{ x }}"),
