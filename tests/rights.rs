@@ -294,6 +294,36 @@ fn a_converged_cluster_is_applied_by_an_auditor() {
     }
 }
 
+/// What only looks needs no right to change; what only a check does, an apply does not; what only an apply does, it needs.
+#[test]
+fn only_what_an_apply_would_change_is_refused() {
+    let bed = Bed::new();
+    bed.token("auditor@pve", false);
+    bed.grant("/", "PVEAuditor", &[("users", "auditor@pve")]);
+    let storage = "      pve_storage: { storage: share, type: dir, path: /srv/share, content: [iso] }\n";
+    let looks = format!("- hosts: cluster\n  tasks:\n    - name: Looks\n{storage}      check_mode: true\n");
+    let in_checks = "    - name: In checks\n      when: ansible_check_mode\n      pve_storage: { storage: other, type: dir, \
+                     path: /srv/other }\n";
+    bed.write("looks.yml", &format!("{looks}{in_checks}"));
+    let applied = bed.run(&["apply", "looks.yml"]);
+    assert_eq!(applied.code, 0, "{:#}", applied.told);
+    let outcomes: Vec<&Json> = applied.told["results"].as_array().unwrap().iter().map(|r| &r["outcome"]).collect();
+    assert_eq!(outcomes, ["drifted", "skipped"]);
+    assert!(!applied.told.to_string().contains("lacks"), "{:#}", applied.told);
+    let checked = bed.run(&["check", "looks.yml"]);
+    assert_eq!((checked.code, checked.of("pve_storage")), (3, ("drifted", applied.of("pve_storage").1)));
+    // What was only looked at is not there for the next task.
+    bed.write("changes.yml", &format!("{looks}    - name: Changes\n      when: not ansible_check_mode\n{storage}"));
+    let before = bed.state();
+    let applied = bed.run(&["apply", "changes.yml"]);
+    assert_eq!(applied.code, 1, "{:#}", applied.told);
+    assert_eq!(applied.told["results"].as_array().unwrap().len(), 1, "{:#}", applied.told);
+    assert_eq!(applied.told["results"][0]["task"], "Changes");
+    contains(&applied.of("pve_storage").1, &["lacks Datastore.Allocate on /storage"]);
+    contains(&applied.notes(), &["stopped before the first change"]);
+    bed.is_still(&before);
+}
+
 /// Where the arguments depend on what an earlier task finds out, nobody knows before; that is said, and the run goes on.
 #[test]
 fn what_cannot_be_known_before_is_said_and_tried() {

@@ -160,7 +160,8 @@ impl Fleet<'_> {
 
     /// A task that cannot be looked at before an apply: what it will need cannot be told.
     pub(super) fn cannot_foresee(&self, def: &TaskDef, answer: &mut HostResult) {
-        if self.foreseen.is_some() && def.kind.touches == Touches::Cluster && !answer.provisional.is_empty() {
+        let changes = def.kind.touches == Touches::Cluster && def.common.check_mode != Some(true);
+        if self.foreseen.is_some() && changes && !answer.provisional.is_empty() {
             let why = answer.provisional.join("; ");
             let lack = Lack::cannot_tell(format!("what it needs of the login cannot be told before it runs: {why}"));
             answer.lacks.push(lack);

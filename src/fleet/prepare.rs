@@ -113,7 +113,9 @@ impl Fleet<'_> {
             magic.insert(name.into(), names(scene.all));
         }
         magic.insert("ansible_play_name".into(), scene.play.name.as_str().into());
-        magic.insert("ansible_check_mode".into(), (self.mode == Mode::Check).into());
+        // What is foreseen is an apply.
+        let checks = self.mode == Mode::Check && self.foreseen.is_none();
+        magic.insert("ansible_check_mode".into(), checks.into());
         magic.insert("playbook_dir".into(), scene.play.folder.display().to_string().into());
         magic.insert("omit".into(), OMIT.into());
         magic.insert("hostvars".into(), self.hosts.hostvars());

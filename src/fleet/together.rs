@@ -212,7 +212,8 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
 
     /// Performs a change for one verdict. Returns whether the world may be different now.
     fn change(&mut self, host: &str, change: &Change, verdict: &Verdict) -> bool {
-        if self.fleet.mode == Mode::Apply && self.def.common.check_mode == Some(true) {
+        // Not on a preview either: no later task finds it done.
+        if self.only_looks() {
             self.end(host, Status::Drifted, change.summary.clone(), verdict);
             self.made.entry(host.to_owned()).or_default().diff.push_str(&change.diff);
             return false;

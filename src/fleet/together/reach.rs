@@ -30,7 +30,10 @@ impl Session<'_, '_, '_> {
             let answer = match self.fleet.hosts.answer(&host, &mut |_, _| {}) {
                 Ok(Response::Probe { seen, provisional, lacks }) => {
                     if host == CLUSTER {
-                        self.lacks = self.sure_of(lacks, &provisional);
+                        self.lacks = match &seen {
+                            Ok(_) if self.only_looks() => Vec::new(),
+                            _ => self.sure_of(lacks, &provisional),
+                        };
                     }
                     self.doubts.extend(provisional);
                     seen

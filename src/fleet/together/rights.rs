@@ -8,6 +8,11 @@ use crate::tasks::rights::Sure;
 use crate::wire::{HostResult, Status};
 
 impl Session<'_, '_, '_> {
+    /// `check_mode: true` needs no right to change anything, and still the one to look.
+    pub(super) fn only_looks(&self) -> bool {
+        self.def.common.check_mode == Some(true)
+    }
+
     /// What is only predicted may turn out otherwise, and so may everything after a program that may do anything.
     pub(super) fn sure_of(&self, mut lacks: Vec<Lack>, provisional: &[String]) -> Vec<Lack> {
         if !provisional.is_empty() || self.fleet.anything_done {
