@@ -94,10 +94,16 @@ fn a_program_that_another_user_could_have_put_there_is_not_run() {
     };
     let trap = format!("#!/bin/sh\ntouch {}\n", bed.path("ran").display());
 
-    fs::write(&program, &trap).unwrap();
+    // A file of its own: the program that lies there may still be running.
+    let plant = || {
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, &trap).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    plant();
     give(&program, "nobody");
     assert_eq!(checked().status.code(), Some(3), "a foreign program in a folder of ours is replaced");
-    fs::write(&program, &trap).unwrap();
+    plant();
     give(&folder, "nobody");
     refused("a foreign folder");
     give(&folder, "root");

@@ -135,7 +135,7 @@ fn first_contact_asks_for_no_secret_and_writes_nothing() {
 #[test]
 fn one_compared_fingerprint_is_enough_for_all_pins() {
     let bed = Bed::new();
-    let before = bed.fresh(&["pve2", "pve1"], "");
+    let before = bed.fresh(&["pve2", "pve1"], "vars: { nfs_password: hunter2 }\n");
     std::fs::rename(bed.path("cluster.yml"), bed.path("real.yml")).unwrap();
     std::os::unix::fs::symlink("real.yml", bed.path("cluster.yml")).unwrap();
     std::fs::set_permissions(bed.path("real.yml"), std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -152,7 +152,17 @@ fn one_compared_fingerprint_is_enough_for_all_pins() {
     let expected = format!("SHA256:{}", bed.pin("pve2").to_lowercase());
     let (code, told) = bed.trust(&["--write", "pins", "--expect", &expected]);
     assert_eq!(code, Some(0), "{told}");
-    has(&told, &["+tls:", "expected by --expect; met at", "told by the cluster, through", "written: cluster.yml"]);
+    assert!(!told.contains("hunter2"), "a secret of a line beside is shown: {told}");
+    has(
+        &told,
+        &[
+            "+tls:",
+            "nfs_password: *",
+            "expected by --expect; met at",
+            "told by the cluster, through",
+            "written: cluster.yml",
+        ],
+    );
     let pins: String = ["pve1", "pve2", "pve3"].map(|node| format!("    - '{}'  # {node}\n", bed.pin(node))).concat();
     let wanted = before.replacen("order\n", &format!("order\ntls:\n  fingerprints:\n{pins}"), 1);
     assert_eq!(bed.read("real.yml"), wanted);

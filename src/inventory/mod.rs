@@ -23,6 +23,7 @@ mod tests;
 
 pub use build::Builder;
 pub use load::{Loaded, load};
+pub use mask::mask;
 pub use pattern::select;
 pub use secret::{at as path_from, credential};
 

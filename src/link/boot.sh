@@ -14,7 +14,7 @@ mine() { [ -O "$1" ] && [ ! -L "$1" ]; }
 if mine "$d" && mine "$f" && [ -x "$f" ]; then exec "$f" agent "$n" "$m"; fi
 umask 077
 if ! e=$(mkdir -p "$d" 2>&1); then say fail folder "$d: $e"; exit 1; fi
-if ! mine "$d"; then say fail owner "$d"; exit 1; fi
+if ! mine "$d" || ! chmod 700 "$d"; then say fail owner "$d"; exit 1; fi
 z=raw
 if command -v gzip >/dev/null; then z=gzip; fi
 say need "$(uname -m)" "$(uname -s)" $z "$d"
@@ -36,4 +36,5 @@ if ! e=$(mv -f "$t" "$f" 2>&1); then say fail write "$d: $e"; exit 1; fi
 trap - EXIT TERM INT
 p=$(echo "$h" | tr 0-9a-f "?")
 find "$d" -maxdepth 1 -type f -mtime +7 ! -name "$h" \( -name "$p" -o -name ".$p.*" \) -exec rm -f {} + 2>/dev/null
-exec "$f" agent "$n" "$m"
+if mine "$d" && mine "$f"; then exec "$f" agent "$n" "$m"; fi
+say fail owner "$d"

@@ -72,7 +72,9 @@ pub const NO_QUORUM: &str = "the cluster has no quorum, as the node says that wa
 /// Writes on a node's own disk, and downloads to it, need none.
 fn needs_quorum(step: &Step) -> bool {
     match &step.action {
-        Action::Api { path, .. } => !path.contains("/aplinfo") && !path.contains("/storage/"),
+        Action::Api { path, .. } => {
+            !(path.starts_with("/nodes/") && (path.contains("/aplinfo") || path.contains("/storage/")))
+        }
         Action::WriteFile { path, .. } | Action::CreateDirectory { path, .. } | Action::Remove { path, .. } => {
             path.starts_with("/etc/pve/")
         }

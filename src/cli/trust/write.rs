@@ -5,6 +5,7 @@ use super::seen::Met;
 use super::{Args, Ground, Refused, What, ca, failed, file, pins, show, usage};
 use crate::exit;
 use crate::inventory::edit::{self, NewTls};
+use crate::inventory::mask;
 use crate::pve::{self, Client, Fingerprint, Trust};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -49,7 +50,7 @@ pub fn write(args: &Args, what: What, ground: &Ground) -> Result<Written, Refuse
     let diff = if text == ground.text {
         String::new()
     } else {
-        crate::tasks::diff::unified(&path.display().to_string(), &ground.text, &text)
+        crate::tasks::diff::unified(&path.display().to_string(), &mask(&ground.text), &mask(&text))
     };
     for note in &new.notes {
         tell!("warning: {note}");

@@ -7,15 +7,15 @@ use super::Local;
 use crate::host::{LookError, Step, StepError};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For a look.
 pub(super) const LOOK: Duration = Duration::from_secs(30);
 /// For a change: a large directory is removed, a file of many megabytes reaches a slow disk.
 const CHANGE: Duration = Duration::from_secs(30 * 60);
-/// While a thread is stuck: the next question is most likely about the same storage.
+/// For a look while a thread is stuck: it is most likely about the same storage.
 const IMPATIENT: Duration = Duration::from_secs(3);
 
 type Job = Box<dyn FnOnce(&Local) + Send>;
@@ -24,11 +24,14 @@ pub struct Clerk {
     name: String,
     jobs: Mutex<Option<Sender<Job>>>,
     stuck: Arc<AtomicUsize>,
+    /// The change that was not seen to end. Nothing else is changed until it has: what it writes late must not meet what
+    /// another writes.
+    unended: Arc<Mutex<Option<String>>>,
 }
 
 impl Clerk {
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), jobs: Mutex::new(None), stuck: Arc::default() }
+        Self { name: name.to_owned(), jobs: Mutex::new(None), stuck: Arc::default(), unended: Arc::default() }
     }
 
     /// What `work` finds on this machine.
@@ -43,27 +46,30 @@ impl Clerk {
     ) -> Result<T, LookError> {
         let (give, take) = sync_channel(1);
         let job: Job = Box::new(move |local| drop(give.send(work(local))));
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = lock(&self.jobs);
         let sender = match jobs.take() {
             Some(sender) => sender,
             None => self.hire().map_err(|e| LookError::cannot_tell(what, e))?,
         };
-        let within = if self.stuck.load(Ordering::Acquire) > 0 { within.min(IMPATIENT) } else { within };
-        if sender.send(job).is_err() {
-            return Err(LookError::cannot_tell(what, "the thread that asks the file systems has ended"));
+        let ended = || LookError::cannot_tell(what, "the thread that asks the file systems has ended");
+        sender.send(job).map_err(|_| ended())?;
+        match take.recv_timeout(within) {
+            Ok(found) => {
+                *jobs = Some(sender);
+                Ok(found)
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.stuck.fetch_add(1, Ordering::AcqRel);
+                let stuck = Arc::clone(&self.stuck);
+                // The last job of the thread that is left behind, for when it comes back.
+                let _ = sender.send(Box::new(move |_| {
+                    stuck.fetch_sub(1, Ordering::AcqRel);
+                }));
+                let what = format!("{what} (its storage hangs)");
+                Err(LookError::Timeout { what, after_s: within.as_secs() })
+            }
         }
-        let Ok(found) = take.recv_timeout(within) else {
-            // The thread that counts itself down is the one that this one is left behind in.
-            self.stuck.fetch_add(1, Ordering::AcqRel);
-            let stuck = Arc::clone(&self.stuck);
-            let _ = sender.send(Box::new(move |_| {
-                stuck.fetch_sub(1, Ordering::AcqRel);
-            }));
-            let what = format!("{what} (its storage hangs)");
-            return Err(LookError::Timeout { what, after_s: within.as_secs() });
-        };
-        *jobs = Some(sender);
-        Ok(found)
     }
 
     /// A question about a path.
@@ -73,17 +79,37 @@ impl Clerk {
         question: impl FnOnce(&Local, &Path) -> Result<T, LookError> + Send + 'static,
     ) -> Result<T, LookError> {
         let asked = path.to_owned();
-        self.ask(&path.display().to_string(), LOOK, move |local| question(local, &asked))?
+        let within = if self.stuck.load(Ordering::Acquire) > 0 { IMPATIENT } else { LOOK };
+        self.ask(&path.display().to_string(), within, move |local| question(local, &asked))?
     }
 
     /// A change to files.
     pub fn change(&self, step: &Step) -> Result<(), StepError> {
         let own = step.action.clone();
-        match self.ask("a change to files", CHANGE, move |local| local.perform_on_files(&own)) {
+        self.change_within(&step.describe(), CHANGE, move |local| local.perform_on_files(&own))
+    }
+
+    fn change_within(
+        &self,
+        what: &str,
+        within: Duration,
+        work: impl FnOnce(&Local) -> Result<(), StepError> + Send + 'static,
+    ) -> Result<(), StepError> {
+        if let Some(earlier) = &*lock(&self.unended) {
+            let reason = format!("an earlier change has not ended, because its storage hangs: {earlier}");
+            return Err(StepError::Refused { reason });
+        }
+        let mark = Unended::mark(&self.unended, what);
+        let marked = move |local: &Local| {
+            let _until_it_ends = mark;
+            work(local)
+        };
+        match self.ask(what, within, marked) {
             Ok(done) => done,
-            Err(error) => {
-                Err(StepError::Failed { what: step.describe(), why: format!("{error}; it may still be made") })
+            Err(error @ LookError::Timeout { .. }) => {
+                Err(StepError::Unknown { what: what.to_owned(), why: format!("{error}; it may still be made") })
             }
+            Err(error) => Err(StepError::Failed { what: what.to_owned(), why: error.to_string() }),
         }
     }
 
@@ -96,6 +122,26 @@ impl Clerk {
         })?;
         Ok(sender)
     }
+}
+
+/// A change that has not ended: it goes with the work, however that ends.
+struct Unended(Arc<Mutex<Option<String>>>);
+
+impl Unended {
+    fn mark(place: &Arc<Mutex<Option<String>>>, what: &str) -> Self {
+        *lock(place) = Some(what.to_owned());
+        Self(Arc::clone(place))
+    }
+}
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        lock(&self.0).take();
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -112,11 +158,23 @@ mod tests {
         assert!(error.to_string().contains("/mnt/dead (its storage hangs)"), "{error}");
         assert_eq!(clerk.ask("/", LOOK, |_| 1), Ok(1));
         assert_eq!(clerk.stuck.load(Ordering::Acquire), 1);
-        drop(release);
+        let (go, waits) = mpsc::channel::<()>();
+        let slow = clerk.change_within("write /mnt/dead/x", short, move |_| {
+            let _ = waits.recv();
+            Ok(())
+        });
+        assert!(matches!(slow, Err(StepError::Unknown { .. })), "{slow:?}");
+        let refused = clerk.change_within("write /y", LOOK, |_| Ok(())).unwrap_err();
+        assert!(refused.to_string().contains("write /mnt/dead/x"), "{refused}");
+        drop((release, go));
         let until = std::time::Instant::now() + LOOK;
         while clerk.stuck.load(Ordering::Acquire) > 0 {
             assert!(std::time::Instant::now() < until, "what came back is still counted as stuck");
             std::thread::sleep(Duration::from_millis(5));
         }
+        assert_eq!(clerk.change_within("write /y", LOOK, |_| Ok(())), Ok(()));
+        let error = clerk.ask("/", LOOK, |_| panic!("a fault of ours")).unwrap_err();
+        assert!(matches!(error, LookError::CannotTell { .. }), "{error:?}");
+        assert_eq!(clerk.ask("/", LOOK, |_| 1), Ok(1));
     }
 }

@@ -5,8 +5,11 @@ use crate::pve::task::{LOG_LINES, State, TaskEnd, UNCLEAR_TRIES, is_unclear, lin
 use crate::pve::{Error, Upid};
 use std::time::{Duration, Instant};
 
-/// A node whose pmxcfs has just started knows no token for a moment.
-const REFUSALS: u32 = 2;
+/// Until a node is asked again that gave no answer.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How often in a row an answer is borne that is none: a node whose pmxcfs has just started knows no token for a moment,
+/// and says many other things while it starts.
+const REFUSALS: u32 = 15;
 
 pub(super) async fn follow(core: &Core, upid: &Upid, deadline: Duration) -> Result<TaskEnd, Error> {
     let started = Instant::now();
@@ -15,21 +18,25 @@ pub(super) async fn follow(core: &Core, upid: &Upid, deadline: Duration) -> Resu
     let (mut unclear, mut refused) = (0, 0);
     loop {
         let asked = core.read(&format!("{}/status", upid.path()), "").await;
-        let refusal = matches!(&asked, Err(Error::Api { status: 401, .. }));
-        let answer = match asked {
+        let state = match asked.and_then(|answer| upid.state(&answer.data)) {
+            Ok(state) => state,
             // A node that restarts its daemons is away for some seconds, and the proxy in between says so in many ways;
-            // the task is not.
-            Err(error) if error.is_no_answer() || (refusal && refused < REFUSALS) => {
-                refused += u32::from(refusal);
+            // the task is not. Only the task's own end says how it ended.
+            Err(error) => {
+                refused += u32::from(!error.is_no_answer());
+                let for_good = matches!(error, Error::Api { status: 400 | 403 | 404 | 501, .. });
+                if for_good || refused > REFUSALS {
+                    return Err(upid.lost(error.to_string()));
+                }
                 if left().is_zero() {
                     return Err(upid.still_runs(deadline, Some(error.to_string())));
                 }
-                tokio::time::sleep(Duration::from_secs(2).min(left())).await;
+                tokio::time::sleep(PAUSE.min(left())).await;
                 continue;
             }
-            answer => answer?.data,
         };
-        match upid.state(&answer)? {
+        refused = 0;
+        match state {
             State::Running => {}
             State::Ended(exitstatus) if is_unclear(&exitstatus) && unclear < UNCLEAR_TRIES => {
                 unclear += 1;
