@@ -159,3 +159,70 @@ fn one_hosts_trouble_is_only_its_own() {
         assert!(said(&output).contains("winrm") && said(&output).contains("vault.yml:1"), "{}", said(&output));
     }
 }
+
+/// Two hosts whose login is called `admin`, which is no root's name; underneath it is whoever runs the tests.
+fn admins(bed: &mut Bed) {
+    let port = bed.serve();
+    let words =
+        "for word do shift; case $word in admin) word=$(id -un);; admin@*) word=$(id -un)@${word#admin@};; esac";
+    script(bed, "as-admin", &format!("{words}; set -- \"$@\" \"$word\"; done; exec ssh \"$@\""));
+    script(bed, "bin/sudo", "shift; [ \"$1\" = -- ] && shift; exec \"$@\"");
+    let user = format!("ansible_user={}", sshd::user());
+    let admin = format!("ansible_user=admin ansible_ssh_executable={}", bed.path("as-admin").display());
+    let hosts = [bed.host("a", port, ""), bed.host("b", port, "")].concat();
+    bed.write("hosts", &hosts.replace(&user, &admin));
+}
+
+#[test]
+fn a_play_that_delegates_settles_only_what_the_hosts_own_plays_leave_open() {
+    let Some(mut bed) = Bed::new() else { return };
+    admins(&mut bed);
+    let task = |more: &str| format!("    - stat: {{ path: / }}\n{}", more.replace("; ", "\n      "));
+    let play = |head: &str, more: &str| format!("- hosts: {head}\n  tasks:\n{}", task(&format!("      {more}\n")));
+    let (on_b, root_on_b) = (format!("- hosts: b\n{STAT}"), format!("- hosts: b\n  become: true\n{STAT}"));
+    let root = "a\n  become: true\n  vars: { other: b }";
+    let plain = "a\n  vars: { other: b }";
+    for (plays, expected, says) in [
+        // A templated name may be anybody's, and yet is nobody's word on hosts that have plays of their own.
+        (play(root, "delegate_to: \"{{ inventory_hostname }}\"") + &on_b, 0, ""),
+        (play(root, "delegate_to: \"{{ other }}\"") + &on_b, 0, ""),
+        (play(root, "delegate_to: b") + &on_b, 0, ""),
+        (on_b.clone() + &play(root, "delegate_to: b"), 0, ""),
+        // `become` of a task is its delegate's matter.
+        (play(root, "delegate_to: b; become: false"), 0, ""),
+        (play(root, "delegate_to: b; become: false") + &on_b, 0, ""),
+        (play(root, "delegate_to: \"{{ other }}\"; become: false") + &on_b, 0, ""),
+        (play(plain, "delegate_to: b; become: true"), 0, ""),
+        (play(plain, "delegate_to: b; become: true") + &root_on_b, 0, ""),
+        (play(plain, "delegate_to: \"{{ other }}\"; become: true") + &root_on_b, 0, ""),
+        // What would be done by another user than it says stays refused, and nothing is done as root unasked.
+        (play(root, "delegate_to: b; become: false") + &root_on_b, 2, "site.yml:7: `become: false`"),
+        (play(plain, "delegate_to: b; become: true") + &on_b, 2, "site.yml:6: `become: true`"),
+        (root_on_b.clone() + &play(plain, "delegate_to: b"), 2, "site.yml:8: `become: false`"),
+        (root_on_b.clone() + &play(plain, "delegate_to: \"{{ other }}\""), 1, "on b by root"),
+    ] {
+        let (code, told) = check(&bed, &plays, &[]);
+        assert!(code == Some(expected) && told.contains(says), "{expected} {says}:\n{plays}\n{told}");
+    }
+}
+
+#[test]
+fn plays_with_and_without_become_on_one_host_are_the_same_where_root_logs_in() {
+    let Some(mut bed) = Bed::new() else { return };
+    if sshd::user() != "root" {
+        return eprintln!("skipped: not root");
+    }
+    let port = bed.serve();
+    let plays = format!("- hosts: a\n{STAT}- hosts: a\n  become: true\n{STAT}");
+    let line = bed.host("a", port, "");
+    for line in [line.clone(), line.replace("ansible_user=root", "")] {
+        bed.write("hosts", &line);
+        let (code, told) = check(&bed, &plays, &[]);
+        assert_eq!(code, Some(0), "{told}");
+    }
+    // Who logs in is known to ssh alone.
+    bed.write("hosts", &bed.host("a", port, "-o User=admin").replace("ansible_user=root", ""));
+    let (code, told) = check(&bed, &plays, &[]);
+    let expected = "site.yml:3: a is reached in another way here than at site.yml:1";
+    assert!(code == Some(2) && told.contains(expected), "{told}");
+}

@@ -151,7 +151,10 @@ impl Fleet<'_> {
                 lane.target = target.to_owned();
             }
         }
-        if let Some((wanted, span)) = def.common.becomes
+        // Who is asked for another's play does no more than that play says.
+        let of_play = scene.play.way.becomes.is_some_and(|(becomes, _)| becomes);
+        let implied = def.common.delegate_to.as_ref().filter(|_| !of_play && lane.target != lane.host);
+        if let Some((wanted, span)) = def.common.becomes.or_else(|| Some((false, implied?.span)))
             && let Err(why) = self.hosts.becomes(&lane.target, wanted)
         {
             let why = format!("{}: {why}", self.sources.place(span));

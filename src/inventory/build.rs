@@ -14,6 +14,7 @@ pub struct Builder {
     host_vars: BTreeMap<String, Vars>,
     /// What was discovered of hosts.
     found: BTreeMap<String, BTreeMap<String, Json>>,
+    logins: BTreeMap<String, String>,
     notes: Vec<String>,
 }
 
@@ -96,6 +97,11 @@ impl Builder {
     /// A discovered value: data, which holds no template. What sources say of the host itself is stronger.
     pub fn set_found(&mut self, host: &str, name: &str, value: Json) {
         self.found.entry(host.to_owned()).or_default().insert(name.to_owned(), value);
+    }
+
+    /// Who logs in where nobody says so.
+    pub fn set_login(&mut self, host: &str, user: &str) {
+        self.logins.insert(host.to_owned(), user.to_owned());
     }
 
     pub fn has_host(&self, name: &str) -> bool {
@@ -227,6 +233,7 @@ impl Builder {
         for file in files {
             seal(&mut seals, "", &mut file.sealed_group("all").iter());
         }
-        Inventory { hosts: self.hosts, groups: members, all_vars, host_vars, found, notes: self.notes, sealed: seals }
+        let (hosts, logins, notes) = (self.hosts, self.logins, self.notes);
+        Inventory { hosts, groups: members, all_vars, host_vars, found, logins, notes, sealed: seals }
     }
 }

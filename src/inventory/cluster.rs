@@ -23,7 +23,7 @@ pub struct Cluster {
     pub login: Login,
     pub tls: Tls,
     pub path: PathBuf,
-    link: NodeLink,
+    link: Option<NodeLink>,
     ssh: Ssh,
     nodes: BTreeMap<String, (NodeFields, Vars)>,
     groups: Vec<(String, Group, Vars)>,
@@ -141,7 +141,7 @@ struct Fields {
     #[serde(default)]
     tls: Tls,
     #[serde(default)]
-    link: NodeLink,
+    link: Option<NodeLink>,
     #[serde(default)]
     ssh: Ssh,
     #[serde(default)]

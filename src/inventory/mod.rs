@@ -46,6 +46,8 @@ pub struct Inventory {
     pub host_vars: BTreeMap<String, Vars>,
     /// What was discovered of a host: data, never rendered. No name of these is in the host's `host_vars`.
     pub found: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+    /// Who logs in to a host of which neither variables nor plays say so.
+    pub logins: BTreeMap<String, String>,
     /// What a person should know of what was discovered.
     pub notes: Vec<String>,
     /// Files of variables that cannot be read, by the hosts they are about; `""`: everybody of whom nothing else is said.

@@ -80,6 +80,11 @@ pub trait Connect: Sync {
         Ok(())
     }
 
+    /// Why plays on this host, of which some become root, cannot all run as they say by its one link.
+    fn divided(&self, _host: &str) -> Option<String> {
+        None
+    }
+
     /// The right to change these hosts, alone, until it is dropped; `None` where nothing is shared. `tell` gets what a
     /// person should know of it.
     fn lock(&self, _claim: &lock::Claim, _tell: &mut dyn FnMut(String)) -> Result<Option<lock::Held>, lock::LockError> {

@@ -64,6 +64,8 @@ pub struct Reaches {
     pub inside: BTreeMap<String, String>,
     /// The same for containers that nothing is said of.
     pub everywhere: Option<String>,
+    /// Hosts on which some plays become root and others do not, which is refused where the login is not root.
+    pub divided: BTreeMap<String, String>,
     /// Hosts that cannot be reached as it is said, and why. They are nobody else's trouble.
     pub wrong: BTreeMap<String, String>,
 }

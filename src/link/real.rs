@@ -173,10 +173,20 @@ impl Connect for InventoryHosts {
         }
         let (is, help) = match wanted {
             true => (login.as_str(), "say `become: true` of the whole play, or `ansible_become=true` of the host"),
-            false => ("root", "leave it out, or run it in a run without `become`"),
+            false => ("root", "say `become: true` here, too, or run it in a run without `become`"),
         };
         let wanted = if wanted { "`become: true`" } else { "`become: false`" };
         Err(format!("{wanted}: the tasks of a run are all run by one user, on {host} by {is}\n  = help: {help}"))
+    }
+
+    fn divided(&self, host: &str) -> Option<String> {
+        let why = self.reaches.divided.get(host)?;
+        let Way::Ssh(target) = &self.reaches.hosts.get(host)?.way else { return Some(why.clone()) };
+        match self.login(host, target) {
+            Ok(login) if login == "root" => None,
+            Ok(_) => Some(why.clone()),
+            Err(unknown) => Some(format!("{why}\n  = help: {unknown}")),
+        }
     }
 
     /// At the first node that can be asked. Hosts that are no Proxmox nodes share nothing.

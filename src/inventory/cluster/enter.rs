@@ -19,7 +19,7 @@ impl Cluster {
             login: Login::Password { user: "root@pam".into(), password: Source::Prompt, second_factor: None },
             tls: Tls::System,
             path: PathBuf::new(),
-            link: NodeLink::Ssh,
+            link: None,
             ssh: Ssh::default(),
             nodes: BTreeMap::new(),
             groups: Vec::new(),
@@ -30,7 +30,7 @@ impl Cluster {
 
     /// Seen from one of its nodes: that one is asked itself, the others by the ssh that nodes have among them.
     pub(in crate::inventory) fn seen_from(&mut self, me: &str) {
-        self.link = NodeLink::Ssh;
+        self.link = Some(NodeLink::Ssh);
         for (fields, _) in self.nodes.values_mut() {
             fields.link = None;
         }
@@ -39,8 +39,8 @@ impl Cluster {
 
     /// Whether some node is, or could be, reached by ssh.
     pub fn may_use_ssh(&self) -> bool {
-        let of_node = |(fields, _): &(NodeFields, Vars)| fields.link.unwrap_or(self.link) == NodeLink::Ssh;
-        self.link == NodeLink::Ssh || self.nodes.values().any(of_node)
+        let of_node = |(fields, _): &(NodeFields, Vars)| fields.link.or(self.link).unwrap_or_default() == NodeLink::Ssh;
+        self.link.unwrap_or_default() == NodeLink::Ssh || self.nodes.values().any(of_node)
     }
 
     pub(in crate::inventory) fn enter(&self, builder: &mut Builder, found: Option<&Discovered>) {
@@ -54,6 +54,7 @@ impl Cluster {
         for name in names {
             let (fields, vars) = self.nodes.get(name).unwrap_or(&none);
             builder.add_host("nodes", name);
+            builder.set_login(name, "root");
             builder.set_host_vars(name, self.reach(fields));
             builder.set_host_vars(name, vars.clone());
             if let Some(address) = found.nodes.get(name).and_then(Option::as_deref) {
@@ -108,20 +109,20 @@ impl Cluster {
             .collect()
     }
 
-    /// How a node is reached, in the names that Ansible's inventories use for it.
+    /// How a node is reached, in the names that Ansible's inventories use for it; of what the file does not say, nothing:
+    /// a default must not win over what others say.
     fn reach(&self, node: &NodeFields) -> Vars {
         let own = node.ssh.clone().unwrap_or_default();
-        let link = match node.link.unwrap_or(self.link) {
+        let link = node.link.or(self.link).map(|link| match link {
             NodeLink::Ssh => "ssh",
             NodeLink::PveShell => "pve_shell",
             NodeLink::Here => "local",
-        };
-        let user = own.user.or_else(|| self.ssh.user.clone()).unwrap_or_else(|| "root".to_owned());
+        });
         let said = [
-            ("ansible_connection", Some(link.to_owned())),
+            ("ansible_connection", link.map(str::to_owned)),
             ("ansible_host", node.address.clone()),
             ("pve_endpoint", node.endpoint.clone()),
-            ("ansible_user", Some(user)),
+            ("ansible_user", own.user.or_else(|| self.ssh.user.clone())),
             ("ansible_port", own.port.or(self.ssh.port).map(|p| p.to_string())),
             ("ansible_ssh_private_key_file", own.private_key_file.or_else(|| self.ssh.private_key_file.clone())),
             ("ansible_ssh_common_args", own.common_args.or_else(|| self.ssh.common_args.clone())),
