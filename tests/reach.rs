@@ -4,6 +4,7 @@
 #[path = "support/sshd.rs"]
 mod sshd;
 
+use converge::link::Way;
 use sshd::{Bed, said};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -171,6 +172,42 @@ fn admins(bed: &mut Bed) {
     let admin = format!("ansible_user=admin ansible_ssh_executable={}", bed.path("as-admin").display());
     let hosts = [bed.host("a", port, ""), bed.host("b", port, "")].concat();
     bed.write("hosts", &hosts.replace(&user, &admin));
+}
+
+#[test]
+fn what_a_cluster_yml_leaves_open_is_weaker_than_variables_and_plays() {
+    let dir = tempfile::tempdir().unwrap();
+    let login = "login: { user: root@pam, password: prompt }";
+    let file = |ssh: &str| format!("endpoints: [192.0.2.1]\n{login}\nnodes: {{ pve1: {{}} }}\n{ssh}");
+    let reached = |cluster: &str, play: &str, group: &str| {
+        fs::write(dir.path().join("cluster.yml"), cluster).unwrap();
+        fs::create_dir_all(dir.path().join("group_vars")).unwrap();
+        fs::write(dir.path().join("group_vars/nodes.yml"), group).unwrap();
+        let site = dir.path().join("site.yml");
+        fs::write(&site, play).unwrap();
+        let mut sources = converge::diagnostic::Sources::default();
+        let given = [dir.path().join("cluster.yml").display().to_string()];
+        let inventory = converge::inventory::load(&given, &[], &mut sources).unwrap().build(None);
+        let context = converge::playbook::Context::default();
+        let books = converge::playbook::load(&[site], &mut sources, &context).unwrap();
+        let plays: Vec<_> = books.iter().flat_map(|book| &book.plays).collect();
+        let mut found = converge::fleet::reaches(&plays, &inventory, &Default::default(), &sources);
+        found.hosts.remove("pve1").expect("reached").way
+    };
+    let user = |way| match way {
+        Way::Ssh(target) => target.user.unwrap(),
+        other => format!("{other:?}"),
+    };
+    let plain = format!("- hosts: nodes\n{STAT}");
+    let worded = format!("- hosts: nodes\n  remote_user: ops\n{STAT}");
+    let local = format!("- hosts: nodes\n  connection: local\n{STAT}");
+    assert_eq!(user(reached(&file(""), &plain, "x: 1\n")), "root");
+    assert_eq!(user(reached(&file(""), &worded, "x: 1\n")), "ops");
+    assert_eq!(user(reached(&file(""), &plain, "ansible_user: group\n")), "group");
+    assert_eq!(user(reached(&file(""), &worded, "ansible_user: group\n")), "group");
+    assert_eq!(reached(&file(""), &local, "x: 1\n"), Way::Local);
+    assert_eq!(user(reached(&file("ssh: { user: said }\n"), &worded, "x: 1\n")), "said");
+    assert_eq!(user(reached(&file("link: ssh\n"), &local, "x: 1\n")), "root");
 }
 
 #[test]

@@ -159,6 +159,9 @@ fn a_cluster_has_what_its_file_says_and_what_is_discovered() {
     assert!(!inventory.found["pve1"].contains_key("ansible_host"), "the file's own address is stronger");
     assert_eq!(value("pve1", "disk").unwrap(), r#""/dev/sdb""#);
     assert_eq!(value("pve9", "ansible_connection").unwrap(), r#""pve_shell""#);
+    // What the file leaves open is no variable, which would win over the words of plays.
+    assert_eq!((value("pve2", "ansible_user"), value("pve2", "ansible_connection")), (None, None));
+    assert_eq!(inventory.logins["pve2"], "root");
     assert_eq!(value("pve2", "role").unwrap(), r#""storage""#);
     assert_eq!(value("ct:101", "port").unwrap(), "80");
     assert_eq!(value("ct:103", "ntp").unwrap(), r#""pool.example.org""#);
