@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often an agent that works on a request says that it lives.
 pub const BEAT: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ pub const BEAT: Duration = Duration::from_secs(10);
 /// What the agent stands on: a preview that cannot change anything, or the host itself.
 enum Ground {
     Check(Preview<Box<dyn Host>>),
-    Apply(Box<dyn Host>),
+    Apply(Box<dyn Host>, Instant),
 }
 
 /// Serves one link until its end. `host` is this machine, a rooted directory, a lab node, … In `Check` it works on a
@@ -84,7 +84,7 @@ fn serve_each<W: Write>(
 ) -> io::Result<()> {
     let ground = match mode {
         Mode::Check => Ground::Check(Preview::new(host)),
-        Mode::Apply => Ground::Apply(host),
+        Mode::Apply => Ground::Apply(host, Instant::now()),
     };
     // Said with the greeting: a question of its own would be a round trip of every run.
     let owed = match journal::pending(ground.probe()) {
@@ -125,7 +125,7 @@ fn answer(ground: &Ground, request: Request, tell: Tell<'_>) -> Response {
         Request::Trace { trails } => Response::Trace { traces: trace::follow(ground.real(), &trails) },
         Request::HandlerDone { handler } => match ground {
             Ground::Check(_) => Response::Done,
-            Ground::Apply(host) => match journal::done(host.as_ref(), &handler) {
+            Ground::Apply(host, _) => match journal::done(host.as_ref(), &handler) {
                 Ok(()) => Response::Done,
                 Err(error) => Response::Error { message: error.to_string() },
             },
@@ -137,7 +137,7 @@ impl Ground {
     fn probe(&self) -> &dyn Probe {
         match self {
             Ground::Check(preview) => preview,
-            Ground::Apply(host) => host.as_ref(),
+            Ground::Apply(host, _) => host.as_ref(),
         }
     }
 
@@ -145,14 +145,22 @@ impl Ground {
     fn real(&self) -> &dyn Probe {
         match self {
             Ground::Check(preview) => preview.real(),
-            Ground::Apply(host) => host.as_ref(),
+            Ground::Apply(host, _) => host.as_ref(),
+        }
+    }
+
+    /// Apply: since when what was learned of the host is of this run.
+    fn acts_since(&self) -> Option<Instant> {
+        match self {
+            Ground::Check(_) => None,
+            Ground::Apply(_, since) => Some(*since),
         }
     }
 
     fn reasons(&self) -> Vec<String> {
         match self {
             Ground::Check(preview) => preview.reasons(),
-            Ground::Apply(_) => Vec::new(),
+            Ground::Apply(..) => Vec::new(),
         }
     }
 }
@@ -165,7 +173,7 @@ fn decode(task: WireTask) -> Result<Box<dyn AnyTask>, String> {
 fn run(ground: &Ground, task: &dyn AnyTask, terms: &Terms<'_>, tell: Tell<'_>) -> HostResult {
     match ground {
         Ground::Check(preview) => engine::check(task, preview),
-        Ground::Apply(host) => engine::apply_on(task, host.as_ref(), terms, &mut |message, fraction| {
+        Ground::Apply(host, _) => engine::apply_on(task, host.as_ref(), terms, &mut |message, fraction| {
             tell(Response::Progress { message: message.into(), fraction });
         }),
     }
@@ -175,7 +183,7 @@ fn run(ground: &Ground, task: &dyn AnyTask, terms: &Terms<'_>, tell: Tell<'_>) -
 fn look(ground: &Ground, task: &dyn AnyTask) -> HostResult {
     match ground {
         Ground::Check(preview) => engine::check(task, preview),
-        Ground::Apply(host) => engine::check(task, &Preview::new(host.as_ref())),
+        Ground::Apply(host, _) => engine::check(task, &Preview::new(host.as_ref())),
     }
 }
 
@@ -184,14 +192,14 @@ fn probe(ground: &Ground, task: &dyn AnyTask) -> Response {
         preview.begin();
     }
     let (seen, provisional) = (task.probe_json(ground.probe()), ground.reasons());
-    let lacks = rights::lacking(task, &seen, ground.real());
+    let lacks = rights::lacking(task, &seen, ground.real(), ground.acts_since());
     Response::Probe { seen, provisional, lacks }
 }
 
 fn perform(ground: &Ground, steps: &[Step], notify: &[String], tell: Tell<'_>) -> Response {
     let result = match ground {
         Ground::Check(preview) => steps.iter().map(|step| preview.perform(step)).collect(),
-        Ground::Apply(host) => journal::owe(host.as_ref(), notify).and_then(|()| {
+        Ground::Apply(host, _) => journal::owe(host.as_ref(), notify).and_then(|()| {
             steps
                 .iter()
                 .map(|step| {

@@ -358,7 +358,7 @@ fn what_a_token_may_not_do_is_said_before_it_is_tried() {
     is(&stage.apply(&reserved), Outcome::Blocked, "root@pam");
     let asked = stage.fake.requests();
     assert!(!asked.contains("'PUT'"));
-    // What the login may do was asked before, once for all runs of this client.
+    // No privilege gives what is reserved for root@pam.
     assert!(!asked.contains("access/permissions"), "{asked}");
 }
 

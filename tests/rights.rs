@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 struct Bed {
     dir: tempfile::TempDir,
@@ -343,6 +344,48 @@ fn what_cannot_be_known_before_is_said_and_tried() {
     let (outcome, words) = applied.of("pve_storage");
     assert_eq!(outcome, "blocked");
     contains(&words, &["lacks Datastore.Allocate on /storage"]);
+}
+
+/// An earlier task may grant what is lacking, and what was answered before it is not believed: neither to the check
+/// before the apply, nor to an earlier task.
+#[test]
+fn a_right_that_an_earlier_task_grants_is_there() {
+    let bed = Bed::new();
+    bed.token("alice@pve", false);
+    bed.grant("/", "PVEAuditor", &[("users", "alice@pve")]);
+    let privileges = "Datastore.Audit,Datastore.AllocateTemplate";
+    bed.call(Method::Post, "/access/roles", &[("roleid", "Templates"), ("privs", privileges)]);
+    bed.grant("/storage", "Templates", &[("users", "alice@pve")]);
+    let (wanted, granted) = (bed.dir.path().join("wanted"), bed.dir.path().join("granted"));
+    let waits = format!("touch {}; until [ -e {} ]; do sleep 0.05; done", wanted.display(), granted.display());
+    bed.write(
+        "site.yml",
+        &format!(
+            "- hosts: cluster\n  tasks:\n    - name: A template\n      pve_template: {{ template: debian-13-standard }}\n\
+             - hosts: localhost\n  tasks:\n    - name: Grants\n      command: {{ argv: [sh, -c, '{waits}'] }}\n      \
+             timeout: 60\n\
+             - hosts: cluster\n  tasks:\n    - name: A storage\n      \
+             pve_storage: {{ storage: share, type: dir, path: /srv/share, content: [iso] }}\n"
+        ),
+    );
+    let applied = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3000 {
+                if wanted.exists() {
+                    bed.grant("/storage", "PVEDatastoreAdmin", &[("users", "alice@pve")]);
+                    return std::fs::write(&granted, "").unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        bed.run(&["apply", "site.yml"])
+    });
+    assert_eq!(applied.code, 0, "{:#}", applied.told);
+    contains(&applied.notes(), &["`A storage` may be refused when its turn comes", "lacks Datastore.Allocate"]);
+    for kind in ["pve_template", "command", "pve_storage"] {
+        assert_eq!(applied.of(kind).0, "changed", "{:#}", applied.told);
+    }
+    assert!(!applied.told["results"].to_string().contains("lacks"), "{:#}", applied.told);
 }
 
 /// The lab's nodes, and its API as a token is answered.

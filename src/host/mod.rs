@@ -118,8 +118,9 @@ pub trait Probe {
     fn api_user(&self) -> Option<String> {
         None
     }
-    /// The answer of `GET /access/permissions` for that user, asked once in a run.
-    fn api_permissions(&self) -> Result<serde_json::Value, LookError> {
+    /// The answer of `GET /access/permissions` for that user. One that was given before will do, unless it was asked for
+    /// before `since`.
+    fn api_permissions(&self, _since: Option<std::time::Instant>) -> Result<serde_json::Value, LookError> {
         self.api(&ApiGet::new("/access/permissions"))
     }
     /// Whether a write on the API keeps its parameters from everybody else on the way. `pvesh` has them on its command
@@ -168,8 +169,11 @@ macro_rules! look_through {
         fn api_user(&$self) -> Option<String> {
             $inner.api_user()
         }
-        fn api_permissions(&$self) -> Result<serde_json::Value, $crate::host::LookError> {
-            $inner.api_permissions()
+        fn api_permissions(
+            &$self,
+            since: Option<std::time::Instant>,
+        ) -> Result<serde_json::Value, $crate::host::LookError> {
+            $inner.api_permissions(since)
         }
         fn api_takes_secrets(&$self) -> bool {
             $inner.api_takes_secrets()

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub struct Preview<H> {
     real: H,
@@ -202,8 +203,8 @@ impl<H: Probe> Probe for Preview<H> {
     }
 
     /// No step of a task gives or takes a right.
-    fn api_permissions(&self) -> Result<Json, LookError> {
-        self.real.api_permissions()
+    fn api_permissions(&self, since: Option<Instant>) -> Result<Json, LookError> {
+        self.real.api_permissions(since)
     }
 
     fn api_takes_secrets(&self) -> bool {

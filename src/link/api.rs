@@ -8,7 +8,7 @@ use crate::host::{Action, ApiGet, Host, LookError, Output, Probe, Query, Stat, S
 use crate::pve::{self, Client};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use write::Write;
 
 /// The one file the engine keeps on every host: the handlers it owes. For the cluster it lies on the workstation.
@@ -124,10 +124,10 @@ impl Probe for ApiHost {
         }
     }
 
-    fn api_permissions(&self) -> Result<Json, LookError> {
+    fn api_permissions(&self, since: Option<Instant>) -> Result<Json, LookError> {
         match &self.way {
-            Way::Rest(client) => client.permissions().map_err(|e| look_error(&e)),
-            Way::Node(node) => node.api_permissions(),
+            Way::Rest(client) => client.permissions(since).map_err(|e| look_error(&e)),
+            Way::Node(node) => node.api_permissions(since),
         }
     }
 

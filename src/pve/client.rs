@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 pub(super) use words::no_answer;
 
 /// pveproxy closes a connection that was idle for 5 s; a pooled one must be gone before that.
@@ -62,13 +62,16 @@ impl Method {
     }
 }
 
+/// An answer, and when it was asked for.
+type Told = (Instant, Result<Json, Error>);
+
 /// A client of one cluster. Cheap to clone; clones share login and connections.
 #[derive(Clone)]
 pub struct Client {
     core: Arc<Core>,
     runtime: Arc<OwnRuntime>,
     /// What was answered to [`Client::permissions`].
-    permissions: Arc<Mutex<Option<Result<Json, Error>>>>,
+    permissions: Arc<Mutex<Option<Told>>>,
 }
 
 impl fmt::Debug for Client {
@@ -172,16 +175,19 @@ impl Client {
         }
     }
 
-    /// What this login may do ([`super::permissions`]). Asked once for all clones; a refusal is an answer as well, while an
-    /// answer that did not come is asked for again.
-    pub fn permissions(&self) -> Result<Json, Error> {
+    /// What this login may do ([`super::permissions`]), as it was told to any clone, and asked for where it was not, or
+    /// not `since` then. A refusal is an answer as well, while an answer that did not come is asked for again.
+    pub fn permissions(&self, since: Option<Instant>) -> Result<Json, Error> {
         let mut known = self.permissions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = &*known {
+        if let Some((asked, answer)) = &*known
+            && since.is_none_or(|since| *asked >= since)
+        {
             return answer.clone();
         }
+        let asked = Instant::now();
         let answer = self.get::<&str, &str>("/access/permissions", []);
         if matches!(answer, Ok(_) | Err(Error::Api { .. })) {
-            *known = Some(answer.clone());
+            *known = Some((asked, answer.clone()));
         }
         answer
     }

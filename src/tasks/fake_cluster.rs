@@ -214,7 +214,7 @@ pub fn ok<T: Task>(task: &T, api: &dyn Probe, nodes: &FakeNodes) -> Verdict {
 /// What this account lacks for what the task wants, a line each.
 pub fn lacks<T: Task>(task: &T, api: &dyn Probe) -> String {
     let lines: Vec<String> =
-        rights::lacking(task, &task.probe_json(api), api).iter().map(|l| format!("{:?}: {l}", l.sure)).collect();
+        rights::lacking(task, &task.probe_json(api), api, None).iter().map(|l| format!("{:?}: {l}", l.sure)).collect();
     lines.join("\n")
 }
 

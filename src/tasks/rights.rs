@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Instant;
 
 /// One right that a change needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,8 +103,15 @@ impl Lack {
 const ROOT_INSTEAD: &str = "log in with the password of root@pam, or run on a node with --on-node";
 
 /// What the login behind the host `cluster` lacks for the change that a task wants by this look. Nobody is asked where
-/// the login is root@pam itself, or where nothing is wanted.
-pub fn lacking(task: &dyn AnyTask, seen: &Observation<Json>, host: &dyn Probe) -> Vec<Lack> {
+/// the login is root@pam itself, or where nothing is wanted. In a check any answer about the login's rights will do. An
+/// apply, which began at `acting_since`, uses none from before, and asks anew where one would stop it: any task may have
+/// granted what was lacking.
+pub fn lacking(
+    task: &dyn AnyTask,
+    seen: &Observation<Json>,
+    host: &dyn Probe,
+    acting_since: Option<Instant>,
+) -> Vec<Lack> {
     let Some(user) = host.api_user().filter(|user| user != ROOT && host.name() == CLUSTER) else { return Vec::new() };
     let rights = match seen {
         Ok(seen) => match task.rights_json(seen) {
@@ -112,7 +120,9 @@ pub fn lacking(task: &dyn AnyTask, seen: &Observation<Json>, host: &dyn Probe) -
                 return vec![Lack::cannot_tell(format!("what {} needs cannot be told: {error}", task.kind()))];
             }
         },
-        Err(LookError::Api { path, status: 403, message }) => return vec![refused(&user, path, message, host)],
+        Err(LookError::Api { path, status: 403, message }) => {
+            return vec![refused(&user, path, message, host, acting_since)];
+        }
         Err(_) => Vec::new(),
     };
     let (reserved, others): (Vec<Right>, Vec<Right>) = rights.into_iter().partition(|r| r.need == Need::Root);
@@ -125,8 +135,14 @@ pub fn lacking(task: &dyn AnyTask, seen: &Observation<Json>, host: &dyn Probe) -
     if others.is_empty() {
         return lacks;
     }
-    match permissions(host) {
-        Ok(held) => lacks.extend(missing(&user, &others, &held)),
+    let now = Instant::now();
+    let mut missed = permissions(host, acting_since).map(|held| missing(&user, &others, &held));
+    let stops = |lacks: &Vec<Lack>| lacks.iter().any(|lack| lack.sure == Sure::Certainly);
+    if acting_since.is_some() && missed.as_ref().is_ok_and(stops) {
+        missed = permissions(host, Some(now)).map(|held| missing(&user, &others, &held));
+    }
+    match missed {
+        Ok(missed) => lacks.extend(missed),
         Err(why) => {
             let needed: BTreeSet<String> = others.iter().filter_map(named).collect();
             lacks.push(Lack::cannot_tell(format!(
@@ -138,8 +154,8 @@ pub fn lacking(task: &dyn AnyTask, seen: &Observation<Json>, host: &dyn Probe) -
     lacks
 }
 
-fn permissions(host: &dyn Probe) -> Result<Permissions, String> {
-    let answer = host.api_permissions().map_err(|error| error.to_string())?;
+fn permissions(host: &dyn Probe, since: Option<Instant>) -> Result<Permissions, String> {
+    let answer = host.api_permissions(since).map_err(|error| error.to_string())?;
     Permissions::from_answer(&answer).map_err(|why| format!("GET /access/permissions: {why}"))
 }
 
@@ -214,11 +230,11 @@ fn instead(user: &str, path: &str, missing: &BTreeSet<&str>, held: &Permissions)
 }
 
 /// The look itself was refused: `Permission check failed (PATH, PRIVILEGE|PRIVILEGE)`.
-fn refused(user: &str, path: &str, message: &str, host: &dyn Probe) -> Lack {
+fn refused(user: &str, path: &str, message: &str, host: &dyn Probe, since: Option<Instant>) -> Lack {
     let inner = message.trim().strip_prefix("Permission check failed (").and_then(|rest| rest.split_once(')'));
     let named = inner.and_then(|(inner, _)| inner.split_once(", ")).filter(|(at, _)| at.starts_with('/'));
     let what = format!("{user} may not look (GET {path}: {})", message.trim());
-    let held = named.and(permissions(host).ok());
+    let held = named.and_then(|_| permissions(host, since).ok());
     let instead = match (named, held) {
         (Some((at, names)), Some(held)) => {
             let names: BTreeSet<&str> = names.split('|').take(1).flat_map(|all| all.split(", ")).collect();
