@@ -234,7 +234,7 @@ impl<'f, 'a, 's> Session<'f, 'a, 's> {
             self.end(host, Status::Failed, format!("{words}; it still wants to: {}", change.summary), verdict);
             return false;
         }
-        made.remarks.extend(made.doubt.take().map(Doubt::settled));
+        made.remarks.extend(made.doubt.take().map(Doubt::left_open));
         let before = (made.diff.len(), made.last);
         made.summaries.push(change.summary.clone());
         made.diff.push_str(&change.diff);

@@ -12,8 +12,13 @@ pub struct Doubt {
 }
 
 impl Doubt {
+    /// The look wanted another change first: mostly because this one was made, and nobody saw it.
+    pub fn left_open(self) -> String {
+        format!("{}; looked again: what comes next is another change", self.said)
+    }
+
     /// The look found it made.
-    pub fn settled(self) -> String {
+    fn settled(self) -> String {
         format!("{}; looked again: it is done all the same", self.said)
     }
 }

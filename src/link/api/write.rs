@@ -137,11 +137,11 @@ fn unknown(error: &pve::Error, became: Option<String>) -> StepError {
     StepError::Unknown { what: what(), why }
 }
 
-/// A task that ended badly has failed; one whose end was not seen may yet do its work.
+/// A task that ended badly has failed; whatever else is said while it is followed, it may yet do its work.
 fn ended(error: &pve::Error) -> StepError {
     match error {
-        pve::Error::TaskRuns { .. } | pve::Error::TaskLost { .. } => unknown(error, None),
-        _ => refused(error),
+        pve::Error::Task { .. } => refused(error),
+        _ => unknown(error, None),
     }
 }
 

@@ -109,3 +109,12 @@ fn what_pvesh_refuses_has_the_names_that_rest_gives_it() {
         assert!(!told.contains("400 400"), "{told}");
     }
 }
+
+#[test]
+fn only_the_end_of_a_task_is_its_failure() {
+    let answer = pve::Error::BadAnswer { path: "/x".into(), why: "status `odd`".into() };
+    assert!(matches!(ended(&answer), StepError::Unknown { .. }), "{:?}", ended(&answer));
+    let upid: Upid = UPID.parse().unwrap();
+    let failed = upid.end("command 'tar' failed", Vec::new()).unwrap_err();
+    assert!(matches!(ended(&failed), StepError::Failed { .. }), "{:?}", ended(&failed));
+}
